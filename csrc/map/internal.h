@@ -1,0 +1,41 @@
+/* What the files of map/ tell each other about regions. */
+#ifndef MMK_MAP_INTERNAL_H
+#define MMK_MAP_INTERNAL_H
+
+#include "mmk/region.h"
+#include "os/os.h"
+
+/* Held while the shape changes. Nothing under it waits for the host's lock. */
+void mmk__region_shape_lock(mmk_region *region);
+void mmk__region_shape_unlock(mmk_region *region);
+
+/* Succeeds when there is no lease; holds new ones up until done. */
+mmk_status mmk__region_move_begin(mmk_region *region);
+void mmk__region_move_end(mmk_region *region);
+void mmk__region_forget_pins(mmk_region *region);
+
+/* Where the mapped bytes come from, seen from `base` + `at_bytes`. */
+mmk_source mmk__region_source(const mmk_region *region, size_t at_bytes);
+/* Puts `size_bytes` visible bytes behind `base`, and sets `data`. */
+mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes);
+/* Tells the guard where the mapping lies now. */
+mmk_status mmk__region_publish(mmk_region *region);
+
+/* Registers the fork handlers, once. */
+void mmk__fork_watch(void);
+
+/* READ backend: memory that stands in for a mapping. */
+mmk_status mmk__heap_load(mmk_region *region, size_t from, size_t to);
+mmk_status mmk__heap_store(mmk_region *region, size_t offset, size_t length_bytes);
+/* Readies the copy that tells what was changed, for `size_bytes`. */
+mmk_status mmk__heap_track(mmk_region *region, size_t size_bytes);
+
+static inline size_t mmk__round_up(size_t bytes, size_t step) {
+    return (bytes + step - 1) & ~(step - 1);
+}
+
+static inline bool mmk__region_has_file(const mmk_region *region) {
+    return region->backend != MMK_BACKEND_MEMORY;
+}
+
+#endif

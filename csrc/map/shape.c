@@ -1,0 +1,226 @@
+/* Changing a region's size and protection while others may be using it. */
+#include <string.h>
+
+#include "map/internal.h"
+
+/* --- growing and shrinking --------------------------------------------------------------------- */
+
+static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
+    mmk_file_info now;
+    plan_out->size_bytes = size_bytes;
+    plan_out->file_bytes = plan_out->wanted_file_bytes = 0;
+    if (!mmk__region_has_file(region))
+        return MMK_OK;
+    if (region->mode != MMK_MODE_WRITE)
+        return MMK_READ_ONLY;
+    if (region->file.info.kind != MMK_FILE_REGULAR)
+        return MMK_UNSUPPORTED;
+    mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
+    if (status != MMK_OK)
+        return status;
+    uint64_t old_end = region->offset + region->size_bytes, new_end = region->offset + size_bytes;
+    bool follows = region->to_end || now.size_bytes <= old_end;
+    plan_out->file_bytes = now.size_bytes;
+    plan_out->wanted_file_bytes = now.size_bytes;
+    if (new_end > now.size_bytes || follows)
+        plan_out->wanted_file_bytes = new_end;
+    if (plan_out->wanted_file_bytes <= now.size_bytes)
+        return MMK_OK; /* cutting waits until the mapping is out of the way */
+    return mmk_file_resize(region->file.handle, now.size_bytes, new_end, region->sparse);
+}
+
+mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
+    if (size_bytes > PTRDIFF_MAX || region->offset + size_bytes > INT64_MAX)
+        return MMK_TOO_LARGE;
+    if (mmk_region_closed(region))
+        return MMK_CLOSED;
+    if (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED)
+        return MMK_FAULTED; /* patches cannot be moved */
+    if (atomic_exchange(&region->resizing, true))
+        return MMK_IN_USE;
+    mmk__region_shape_lock(region);
+    mmk_status status = plan(region, size_bytes, plan_out);
+    mmk__region_shape_unlock(region);
+    if (status != MMK_OK)
+        atomic_store(&region->resizing, false);
+    return status;
+}
+
+static mmk_status settle(mmk_region *region, const mmk_resize *plan_in, mmk_status outcome) {
+    if (plan_in->wanted_file_bytes == plan_in->file_bytes)
+        return outcome;
+    bool grew = plan_in->wanted_file_bytes > plan_in->file_bytes;
+    if (outcome == MMK_OK && !grew)
+        return mmk_os_file_resize(region->file.handle, plan_in->wanted_file_bytes);
+    if (outcome != MMK_OK && grew)
+        mmk_os_file_resize(region->file.handle, plan_in->file_bytes);
+    return outcome;
+}
+
+mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan_in, mmk_status outcome) {
+    mmk__region_shape_lock(region);
+    outcome = settle(region, plan_in, outcome);
+    mmk__region_shape_unlock(region);
+    atomic_store(&region->resizing, false);
+    return outcome;
+}
+
+static mmk_status grow_in_place(mmk_region *region, size_t size_bytes) {
+    size_t length = region->lead_bytes + size_bytes;
+    mmk_source source = mmk__region_source(region, 0);
+    mmk_status status = mmk_os_extend(&source, region->base, region->mapped_bytes, length,
+                                      region->reserved_bytes);
+    if (status != MMK_OK)
+        return status;
+    region->mapped_bytes = length;
+    return mmk__region_publish(region);
+}
+
+/* Within the reservation, and nobody is looking. */
+static mmk_status shrink_in_place(mmk_region *region, size_t size_bytes) {
+    size_t length = size_bytes > 0 ? region->lead_bytes + size_bytes : 0;
+    mmk_source source = mmk__region_source(region, 0);
+    size_t old_bytes = region->mapped_bytes;
+    region->mapped_bytes = length;
+    mmk_status status = mmk__region_publish(region);
+    if (status == MMK_OK)
+        status = mmk_os_cut(&source, region->base, old_bytes, length, region->reserved_bytes);
+    return status;
+}
+
+/* Anywhere, and nobody is looking. Memory that is not a file's is carried over. */
+static mmk_status move(mmk_region *region, size_t size_bytes) {
+    size_t length = region->lead_bytes + size_bytes, old_bytes = region->mapped_bytes;
+    size_t visible = region->size_bytes;
+    mmk_source source = mmk__region_source(region, 0);
+    if (region->huge == MMK_HUGE_EXPLICIT)
+        length = mmk__round_up(length, region->faults.page_bytes);
+    mmk_guard_retract(&region->faults);
+    if (region->has_map && region->reserved_bytes == 0 && size_bytes > 0) {
+        void *moved;
+        mmk_status status = mmk_os_remap(region->base, old_bytes, length, &moved);
+        if (status == MMK_OK) {
+            region->base = moved;
+            region->mapped_bytes = length;
+            region->origin = region->data = region->base + region->lead_bytes;
+            return mmk__region_publish(region);
+        }
+        if (status != MMK_UNSUPPORTED) {
+            mmk__region_publish(region);
+            return status;
+        }
+    }
+    unsigned char *old_base = region->base;
+    unsigned char *old_origin = region->origin;
+    size_t old_reserved = region->reserved_bytes;
+    bool had_map = region->has_map;
+    region->reserved_bytes = 0;
+    if (source.file != MMK_NO_HANDLE) { /* some systems allow one mapping at a time to be resized */
+        if (had_map)
+            mmk_os_unmap(old_base, old_bytes, old_reserved);
+        region->has_map = false;
+        return mmk__region_lay(region, size_bytes);
+    }
+    mmk_status status = mmk__region_lay(region, size_bytes);
+    if (status != MMK_OK) {
+        region->base = old_base;
+        region->reserved_bytes = old_reserved;
+        region->mapped_bytes = old_bytes;
+        region->has_map = had_map;
+        mmk__region_publish(region);
+        return status;
+    }
+    if (had_map && size_bytes > 0)
+        memcpy(region->origin, old_origin, visible < size_bytes ? visible : size_bytes);
+    if (had_map)
+        mmk_os_unmap(old_base, old_bytes, old_reserved);
+    return MMK_OK;
+}
+
+static mmk_status reshape(mmk_region *region, size_t size_bytes) {
+    size_t old_size = region->size_bytes;
+    bool fits = region->reserved_bytes != 0 && size_bytes <= region->reserved_bytes &&
+                region->lead_bytes + size_bytes <= region->reserved_bytes;
+    mmk_status status = MMK_OK;
+    if (region->backend == MMK_BACKEND_READ)
+        status = mmk__heap_track(region, size_bytes);
+    if (status != MMK_OK || size_bytes == old_size)
+        return status;
+    if (fits && size_bytes > old_size) {
+        status = grow_in_place(region, size_bytes);
+    } else {
+        status = mmk__region_move_begin(region);
+        if (status != MMK_OK)
+            return status;
+        status = fits ? shrink_in_place(region, size_bytes) : move(region, size_bytes);
+        if (status == MMK_OK)
+            region->size_bytes = size_bytes;
+        mmk__region_move_end(region);
+    }
+    if (status != MMK_OK)
+        return status;
+    region->size_bytes = size_bytes;
+    if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
+        status = mmk__heap_load(region, old_size, size_bytes);
+    return status;
+}
+
+mmk_status mmk_region_reshape(mmk_region *region, size_t size_bytes) {
+    mmk__region_shape_lock(region);
+    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : reshape(region, size_bytes);
+    mmk__region_shape_unlock(region);
+    return status;
+}
+
+mmk_status mmk_region_size_now(mmk_region *region, size_t *size_bytes) {
+    mmk_file_info now;
+    size_t visible = region->size_bytes;
+    *size_bytes = visible;
+    if (!mmk__region_has_file(region) || region->file.info.kind == MMK_FILE_CHAR_DEVICE)
+        return MMK_OK;
+    mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
+    if (status != MMK_OK)
+        return status;
+    uint64_t inside = now.size_bytes > region->offset ? now.size_bytes - region->offset : 0;
+    if (inside > PTRDIFF_MAX)
+        return MMK_TOO_LARGE;
+    if (region->to_end || inside < visible)
+        *size_bytes = (size_t)inside;
+    return MMK_OK;
+}
+
+/* --- protection -------------------------------------------------------------------------------- */
+
+static mmk_status protect(mmk_region *region, unsigned protection) {
+    bool fewer = (region->protection & ~protection & MMK_PROT_WRITE) != 0;
+    if (region->backend == MMK_BACKEND_READ && (protection & MMK_PROT_EXEC))
+        return MMK_UNSUPPORTED;
+    if (fewer && mmk_region_exports(region) != 0)
+        return MMK_EXPORTED;
+    if (region->has_map && region->mapped_bytes > 0) {
+        mmk_status status = mmk_os_protect(region->base, region->mapped_bytes, protection);
+        if (status != MMK_OK)
+            return status;
+    }
+    region->protection = protection;
+    region->faults.protection = protection;
+    return MMK_OK;
+}
+
+mmk_status mmk_region_protect(mmk_region *region, unsigned protection) {
+    mmk__region_shape_lock(region);
+    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : protect(region, protection);
+    mmk__region_shape_unlock(region);
+    return status;
+}
+
+mmk_status mmk_region_label(mmk_region *region, const char *name) {
+    mmk__region_shape_lock(region);
+    mmk_status status = MMK_UNSUPPORTED;
+    if (mmk_region_closed(region))
+        status = MMK_CLOSED;
+    else if (region->has_map && region->mapped_bytes > 0)
+        status = mmk_os_label(region->base, region->mapped_bytes, name);
+    mmk__region_shape_unlock(region);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* What posix.c, linux.c, darwin.c and the POSIX guard share. */
+#ifndef MMK_OS_POSIX_H
+#define MMK_OS_POSIX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "os/os.h"
+
+int mmk__os_protection(unsigned protection);
+/* mmap's answer for a source, at a fixed address if `at` is not NULL. */
+mmk_status mmk__os_map_at(const mmk_source *source, void *at, size_t length_bytes, int extra_flags,
+                          void **base);
+
+/* Offered by linux.c and darwin.c. */
+int mmk__os_memory_file(void); /* nameless shared memory, or -1; async-signal-safe */
+int mmk__os_advice(mmk_advice advice); /* madvise's word for it, or -1 */
+int mmk__os_huge_flags(void);  /* mmap flags for explicit huge pages, or 0 */
+int mmk__os_open_beneath(const char *path, const char *directory, int flags);
+bool mmk__os_block_device_bytes(int file, uint64_t *size_bytes);
+size_t mmk__os_huge_page_bytes(int file);
+bool mmk__os_tells_residency(int file); /* may this user know what is resident? */
+
+#endif
