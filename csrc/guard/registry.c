@@ -167,6 +167,16 @@ bool mmk_guard_take(mmk_fault_record *record, mmk_fault *fault) {
     return mine || untold;
 }
 
+bool mmk_guard_owes_me(mmk_fault_record *record) {
+    uint64_t me = mmk_os_thread_id();
+    bool owed = false;
+    mmk__record_lock(record);
+    for (unsigned i = 0; i < MMK_GUARD_THREADS; i++)
+        owed = owed || record->threads[i] == me;
+    mmk__record_unlock(record);
+    return owed;
+}
+
 void mmk_guard_recall(mmk_fault_record *record, mmk_fault *fault) {
     mmk__record_lock(record);
     fill(record, fault);

@@ -12,7 +12,8 @@ mmk_status mmk_region_inspect(mmk_region *region) {
         if (status != MMK_OK)
             return status;
         if (now.size_bytes < region->offset + region->size_bytes) {
-            if (!atomic_exchange(&region->known_short, true))
+            bool met = (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED) != 0;
+            if (!atomic_exchange(&region->known_short, true) && !met)
                 mmk_guard_note(&region->faults, MMK_CAUSE_TRUNCATED, mmk_os_truncated_error(),
                                now.size_bytes > region->offset ? now.size_bytes : region->offset);
             return MMK_FAULTED;

@@ -39,14 +39,14 @@ mmk_status mmk_region_advise(mmk_region *region, size_t offset, size_t length_by
     return mmk_os_advise(span.at, span.length_bytes, advice);
 }
 
-mmk_status mmk_region_prefetch(mmk_region *region, const size_t (*ranges)[2], size_t count) {
+mmk_status mmk_region_prefetch(mmk_region *region, const mmk_range *ranges, size_t count) {
     mmk_span *spans = malloc((count + 1) * sizeof *spans);
     size_t used = 0;
     if (spans == NULL)
         return MMK_TOO_LARGE;
     for (size_t i = 0; i < count; i++)
-        if (ranges[i][1] > 0)
-            spans[used++] = outward(region, ranges[i][0], ranges[i][1]);
+        if (ranges[i].length_bytes > 0)
+            spans[used++] = outward(region, ranges[i].offset, ranges[i].length_bytes);
     mmk_status status = MMK_OK;
     if (used > 0 && region->backend != MMK_BACKEND_READ)
         status = mmk_os_prefetch(spans, used);

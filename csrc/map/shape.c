@@ -40,6 +40,7 @@ mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *pl
         return MMK_IN_USE;
     mmk__region_shape_lock(region);
     mmk_status status = plan(region, size_bytes, plan_out);
+    region->planned_file_bytes = plan_out->wanted_file_bytes;
     mmk__region_shape_unlock(region);
     if (status != MMK_OK)
         atomic_store(&region->resizing, false);
@@ -76,6 +77,17 @@ static mmk_status grow_in_place(mmk_region *region, size_t size_bytes) {
     return mmk__region_publish(region);
 }
 
+/* Where a mapped file cannot be cut, it is done while nothing of it is mapped. */
+static mmk_status cut_unmapped(mmk_region *region) {
+    mmk_file_info now;
+    if (mmk_os_cuts_mapped_files())
+        return MMK_OK;
+    mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
+    if (status == MMK_OK && region->planned_file_bytes < now.size_bytes)
+        status = mmk_os_file_resize(region->file.handle, region->planned_file_bytes);
+    return status;
+}
+
 /* Within the reservation, and nobody is looking. */
 static mmk_status shrink_in_place(mmk_region *region, size_t size_bytes) {
     size_t length = size_bytes > 0 ? region->lead_bytes + size_bytes : 0;
@@ -83,9 +95,21 @@ static mmk_status shrink_in_place(mmk_region *region, size_t size_bytes) {
     size_t old_bytes = region->mapped_bytes;
     region->mapped_bytes = length;
     mmk_status status = mmk__region_publish(region);
+    bool apart = source.file != MMK_NO_HANDLE && !mmk_os_cuts_mapped_files();
     if (status == MMK_OK)
-        status = mmk_os_cut(&source, region->base, old_bytes, length, region->reserved_bytes);
-    return status;
+        status = mmk_os_cut(&source, region->base, old_bytes, apart ? 0 : length,
+                            region->reserved_bytes);
+    if (status != MMK_OK || !apart)
+        return status;
+    status = cut_unmapped(region);
+    if (status != MMK_OK) /* as it was */
+        region->mapped_bytes = length = old_bytes;
+    mmk_status again = length == 0 ? MMK_OK
+                                   : mmk_os_extend(&source, region->base, 0, length,
+                                                   region->reserved_bytes);
+    if (again == MMK_OK)
+        again = mmk__region_publish(region);
+    return status != MMK_OK ? status : again;
 }
 
 /* Anywhere, and nobody is looking. Memory that is not a file's is carried over. */
@@ -119,7 +143,19 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         if (had_map)
             mmk_os_unmap(old_base, old_bytes, old_reserved);
         region->has_map = false;
-        return mmk__region_lay(region, size_bytes);
+        mmk_status status = cut_unmapped(region);
+        if (status == MMK_OK)
+            status = mmk__region_lay(region, size_bytes);
+        if (status == MMK_OK)
+            return MMK_OK;
+        /* As it was; if even that fails, nothing is visible any more. */
+        region->reserved_bytes = old_reserved;
+        if (mmk__region_lay(region, visible) != MMK_OK) {
+            region->size_bytes = 0;
+            region->mapped_bytes = 0;
+            region->data = region->origin = NULL;
+        }
+        return status;
     }
     mmk_status status = mmk__region_lay(region, size_bytes);
     if (status != MMK_OK) {

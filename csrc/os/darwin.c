@@ -4,11 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/disk.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* From <sys/disk.h>, which cross compilers do not bring along. */
+#ifndef DKIOCGETBLOCKSIZE
+#define DKIOCGETBLOCKSIZE _IOR('d', 24, uint32_t)
+#define DKIOCGETBLOCKCOUNT _IOR('d', 25, uint64_t)
+#endif
 
 uint64_t mmk_os_thread_id(void) {
     uint64_t id = 0;

@@ -72,6 +72,8 @@ typedef struct {
 mmk_status mmk_os_map(const mmk_source *source, size_t length_bytes, bool huge, void **base);
 /* True for the errors by which a filesystem says that it cannot be mapped like this. */
 bool mmk_os_refuses_mapping(mmk_status status);
+/* False where a file cannot be made shorter while it is mapped. */
+bool mmk_os_cuts_mapped_files(void);
 /* Gives back a mapping, or a reservation with all that was mapped into it; `reserved_bytes` is 0
  * where nothing was reserved. */
 mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes);

@@ -169,6 +169,8 @@ bool mmk_os_refuses_mapping(mmk_status status) {
     return status == ENODEV || status == EINVAL || status == EOPNOTSUPP || status == ENOSYS;
 }
 
+bool mmk_os_cuts_mapped_files(void) { return true; }
+
 mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes) {
     size_t length = reserved_bytes != 0 ? reserved_bytes : mapped_bytes;
     return munmap(base, length) != 0 ? errno : MMK_OK;

@@ -116,6 +116,8 @@ void mmk_guard_retract(mmk_fault_record *record);
 /* Tells what the calling thread has to be told: its own faults even if another thread was told of
  * them, and faults nobody was told of. False if there is nothing. */
 bool mmk_guard_take(mmk_fault_record *record, mmk_fault *fault);
+/* True if the calling thread had a fault of its own that it was not told of. */
+bool mmk_guard_owes_me(mmk_fault_record *record);
 /* The latest fault, for telling it again. */
 void mmk_guard_recall(mmk_fault_record *record, mmk_fault *fault);
 /* True if nobody was told of the latest faults: they would be lost with the mapping. */

@@ -74,6 +74,7 @@ typedef struct mmk_region {
     unsigned protection;
     bool sparse;
     bool to_end;                 /* the visible bytes follow the end of the file */
+    uint64_t planned_file_bytes; /* while resizing: where the file shall end */
     bool has_map;                /* `base` is mapped; an empty region may have none */
     uint64_t offset;             /* of data[0] in the file */
     unsigned char *base;         /* page-aligned, at or before `data` */
@@ -168,8 +169,11 @@ mmk_status mmk_region_flush(mmk_region *region, size_t offset, size_t length_byt
                             mmk_flush_level level);
 mmk_status mmk_region_advise(mmk_region *region, size_t offset, size_t length_bytes,
                              mmk_advice advice);
-/* Pairs of offset and length, `count` of them. */
-mmk_status mmk_region_prefetch(mmk_region *region, const size_t (*ranges)[2], size_t count);
+typedef struct {
+    size_t offset;
+    size_t length_bytes;
+} mmk_range;
+mmk_status mmk_region_prefetch(mmk_region *region, const mmk_range *ranges, size_t count);
 mmk_status mmk_region_populate(mmk_region *region, size_t offset, size_t length_bytes);
 mmk_status mmk_region_evict(mmk_region *region, size_t offset, size_t length_bytes);
 mmk_status mmk_region_lock(mmk_region *region, size_t offset, size_t length_bytes, bool on_fault);

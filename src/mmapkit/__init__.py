@@ -1,0 +1,58 @@
+"""mmapkit: memory mapping for Python and numpy that survives what happens to the file."""
+
+from mmapkit.errors import FormatError, MappingFault, UnraisedFaultWarning, UnsupportedError
+from mmapkit.faults import disable_guard, enable_guard, guard_enabled
+from mmapkit.mapping import (
+    Mapping,
+    allocation_granularity,
+    anonymous,
+    open,
+    page_size,
+    supported_advice,
+    temporary,
+)
+from mmapkit.residency import Residency, residency
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # bytes
+    "Mapping",
+    "open",
+    "anonymous",
+    "temporary",
+    # numbers
+    "MappedArray",
+    "open_array",
+    "create_array",
+    # memory
+    "Residency",
+    "residency",
+    "supported_advice",
+    "page_size",
+    "allocation_granularity",
+    # faults and errors
+    "MappingFault",
+    "UnraisedFaultWarning",
+    "UnsupportedError",
+    "FormatError",
+    "enable_guard",
+    "disable_guard",
+    "guard_enabled",
+]
+
+_NUMBERS = {"MappedArray", "open_array", "create_array"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs numpy when it is first used."""
+    if name in _NUMBERS:
+        from mmapkit import array
+
+        return getattr(array, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the lazy names, too."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,193 @@
+"""The C core, as Cython sees it."""
+
+from libc.stdint cimport uint64_t
+
+cdef extern from "stdbool.h" nogil:
+    ctypedef bint c_bool "bool"
+
+cdef extern from "mmk/status.h" nogil:
+    ctypedef int mmk_status
+    enum:
+        MMK_OK
+        MMK_UNSUPPORTED
+        MMK_CLOSED
+        MMK_EXPORTED
+        MMK_IN_USE
+        MMK_RANGE
+        MMK_READ_ONLY
+        MMK_FAULTED
+        MMK_TOO_LARGE
+        MMK_NO_RESERVE
+
+cdef extern from "mmk/file.h" nogil:
+    ctypedef struct mmk_path_char:
+        pass
+    ctypedef Py_ssize_t mmk_handle
+    enum:
+        MMK_OPEN_WRITE
+        MMK_OPEN_CREATE
+        MMK_OPEN_EXCLUSIVE
+    ctypedef enum mmk_file_kind:
+        MMK_FILE_REGULAR
+        MMK_FILE_BLOCK_DEVICE
+        MMK_FILE_CHAR_DEVICE
+    ctypedef struct mmk_file_info:
+        uint64_t size_bytes
+        mmk_file_kind kind
+    ctypedef struct mmk_file:
+        mmk_handle handle
+        mmk_file_info info
+        bint created
+    mmk_status mmk_file_open(const mmk_path_char *path, const mmk_path_char *beneath, unsigned how,
+                             mmk_file *file)
+    mmk_status mmk_file_adopt(int descriptor, bint writing, mmk_file *file)
+    void mmk_file_close(mmk_file *file)
+    mmk_status mmk_file_resize(mmk_handle file, uint64_t old_bytes, uint64_t size_bytes,
+                               bint sparse)
+    mmk_status mmk_file_renew(mmk_file *file, uint64_t size_bytes, bint sparse)
+
+cdef extern from "mmk/residency.h" nogil:
+    ctypedef int mmk_advice
+    enum:
+        MMK_ADVICE_COUNT
+    const char *mmk_advice_name(mmk_advice advice)
+    bint mmk_advice_supported(mmk_advice advice)
+    ctypedef struct mmk_cached:
+        uint64_t resident_pages
+        uint64_t dirty_pages
+
+cdef extern from "mmk/guard.h" nogil:
+    enum:
+        MMK_FAULT_PENDING
+        MMK_FAULT_DAMAGED
+    ctypedef enum mmk_guard_place:
+        MMK_GUARD_KEPT
+        MMK_GUARD_DISPLACED
+    ctypedef struct mmk_fault_record:
+        uint64_t count
+    ctypedef struct mmk_fault:
+        int cause
+        int code
+        uint64_t offset
+        uint64_t count
+    mmk_guard_place mmk_guard_look()
+    mmk_status mmk_guard_install(bint skip_host)
+    void mmk_guard_mark_host()
+    void mmk_guard_enable(bint enabled)
+    bint mmk_guard_enabled()
+    void mmk_guard_on_main_fault(void (*notify)() noexcept nogil)
+    uint64_t mmk_guard_main_faults()
+    uint64_t mmk_guard_foreign_signals()
+    bint mmk_guard_take(mmk_fault_record *record, mmk_fault *fault)
+    bint mmk_guard_owes_me(mmk_fault_record *record)
+    void mmk_guard_recall(mmk_fault_record *record, mmk_fault *fault)
+    bint mmk_guard_untold(mmk_fault_record *record)
+    bint mmk_guard_damaged(mmk_fault_record *record, const void *at, size_t length_bytes)
+    mmk_status mmk_guard_copy(mmk_fault_record *record, void *to, const void *at,
+                              size_t length_bytes)
+
+cdef extern from "mmk/region.h" nogil:
+    ctypedef enum mmk_mode:
+        MMK_MODE_READ
+        MMK_MODE_WRITE
+        MMK_MODE_COPY
+    ctypedef enum mmk_backend:
+        MMK_BACKEND_AUTO
+        MMK_BACKEND_MAP
+        MMK_BACKEND_MAP_PRIVATE
+        MMK_BACKEND_READ
+        MMK_BACKEND_MEMORY
+    ctypedef enum mmk_flush_level:
+        MMK_FLUSH_ASYNC
+        MMK_FLUSH_OS
+        MMK_FLUSH_DISK
+    ctypedef enum mmk_huge:
+        MMK_HUGE_NONE
+        MMK_HUGE_TRANSPARENT
+        MMK_HUGE_EXPLICIT
+    uint64_t MMK_TO_END
+    ctypedef struct mmk_region_options:
+        mmk_mode mode
+        mmk_backend backend
+        uint64_t offset
+        uint64_t length
+        uint64_t reserve
+        bint populate
+        bint sparse
+    ctypedef struct mmk_region:
+        unsigned char *data
+        size_t size_bytes
+        mmk_file file
+        mmk_mode mode
+        mmk_backend backend
+        mmk_huge huge
+        unsigned protection
+        bint to_end
+        uint64_t offset
+        mmk_fault_record faults
+    ctypedef struct mmk_resize:
+        pass
+    mmk_status mmk_region_open(mmk_region *region, const mmk_file *file,
+                               const mmk_region_options *options)
+    mmk_status mmk_region_anonymous(mmk_region *region, size_t size_bytes, size_t reserve_bytes,
+                                    bint want_huge)
+    mmk_status mmk_region_close_begin(mmk_region *region)
+    mmk_status mmk_region_close_deferred(mmk_region *region)
+    void mmk_region_close_finish(mmk_region *region)
+    mmk_status mmk_region_pin(mmk_region *region)
+    void mmk_region_unpin(mmk_region *region)
+    mmk_status mmk_region_export(mmk_region *region)
+    void mmk_region_unexport(mmk_region *region)
+    size_t mmk_region_exports(const mmk_region *region)
+    bint mmk_region_closed(const mmk_region *region)
+    mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *plan)
+    mmk_status mmk_region_reshape(mmk_region *region, size_t size_bytes)
+    mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan, mmk_status outcome)
+    mmk_status mmk_region_size_now(mmk_region *region, size_t *size_bytes)
+    mmk_status mmk_region_protect(mmk_region *region, unsigned protection)
+    mmk_status mmk_region_label(mmk_region *region, const char *name)
+    mmk_status mmk_region_read(mmk_region *region, size_t offset, void *to, size_t length_bytes)
+    mmk_status mmk_region_write(mmk_region *region, size_t offset, const void *data,
+                                size_t length_bytes)
+    mmk_status mmk_region_move(mmk_region *region, size_t to, size_t origin, size_t length_bytes)
+    unsigned mmk_region_fault_state(const mmk_region *region)
+    mmk_status mmk_region_inspect(mmk_region *region)
+    mmk_status mmk_region_recover(mmk_region *region)
+    mmk_status mmk_region_flush(mmk_region *region, size_t offset, size_t length_bytes,
+                                mmk_flush_level level)
+    mmk_status mmk_region_advise(mmk_region *region, size_t offset, size_t length_bytes,
+                                 mmk_advice advice)
+    ctypedef struct mmk_range:
+        size_t offset
+        size_t length_bytes
+    mmk_status mmk_region_prefetch(mmk_region *region, const mmk_range *ranges, size_t count)
+    mmk_status mmk_region_populate(mmk_region *region, size_t offset, size_t length_bytes)
+    mmk_status mmk_region_evict(mmk_region *region, size_t offset, size_t length_bytes)
+    mmk_status mmk_region_lock(mmk_region *region, size_t offset, size_t length_bytes,
+                               bint on_fault)
+    mmk_status mmk_region_unlock(mmk_region *region, size_t offset, size_t length_bytes)
+    size_t mmk_region_page_count(const mmk_region *region)
+    mmk_status mmk_region_residency(mmk_region *region, unsigned char *pages, c_bool *known)
+    mmk_status mmk_region_cached(mmk_region *region, mmk_cached *cached)
+
+cdef extern from "mmk/scalar.h" nogil:
+    enum:
+        MMK_SCALAR_INVALID
+        MMK_SCALAR_SIGNED
+        MMK_SCALAR_UNSIGNED
+        MMK_SCALAR_FLOAT
+        MMK_SCALAR_BOOL
+        MMK_SCALAR_CHAR
+    ctypedef struct mmk_scalar:
+        int kind
+        unsigned size_bytes
+        bint swapped
+    mmk_scalar mmk_scalar_parse(const char *code, size_t length)
+    uint64_t mmk_scalar_unpack(mmk_scalar scalar, const void *raw)
+    void mmk_scalar_pack(mmk_scalar scalar, uint64_t bits, void *raw)
+
+cdef extern from "os/os.h" nogil:
+    size_t mmk_os_page_bytes()
+    size_t mmk_os_granularity_bytes()
+    mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,
+                             mmk_cached *cached)

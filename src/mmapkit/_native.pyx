@@ -1,0 +1,1327 @@
+"""Region: owns one mapped segment, converts arguments, raises, exports buffers.
+
+No loops and no policy: those are in csrc/map (C) and in mapping.py (Python).
+"""
+
+import os as _os
+import warnings as _warnings
+import weakref as _weakref
+
+from mmapkit import errors as _errors
+
+cimport cython
+from cpython.buffer cimport (PyBUF_CONTIG_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo,
+                             PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.float cimport PyFloat_AsDouble, PyFloat_FromDouble
+from cpython.long cimport PyLong_AsLongLong, PyLong_AsSsize_t, PyLong_CheckExact, PyLong_FromLong
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.number cimport PyIndex_Check, PyNumber_Index
+from cpython.pyport cimport PY_SSIZE_T_MAX
+from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
+
+cdef extern from *:
+    """
+    #include <signal.h>
+
+    #ifdef Py_GIL_DISABLED
+    #define MMK_FREE_THREADED 1
+    #else
+    #define MMK_FREE_THREADED 0
+    #endif
+
+    /* A path as the system takes it; PyMem_Free() it. NULL with an exception set on failure. */
+    static mmk_path_char *mmk_py_path(PyObject *path) {
+    #ifdef _WIN32
+        return PyUnicode_AsWideCharString(path, NULL);
+    #else
+        PyObject *bytes;
+        if (!PyUnicode_FSConverter(path, &bytes))
+            return NULL;
+        size_t length = (size_t)PyBytes_GET_SIZE(bytes) + 1;
+        char *copy = PyMem_Malloc(length);
+        if (copy == NULL)
+            PyErr_NoMemory();
+        else
+            memcpy(copy, PyBytes_AS_STRING(bytes), length);
+        Py_DECREF(bytes);
+        return copy;
+    #endif
+    }
+
+    /* Async-signal-safe: documented so for PyErr_SetInterruptEx. */
+    static void mmk_py_notify(void) {
+    #ifdef SIGBUS
+        PyErr_SetInterruptEx(SIGBUS);
+    #endif
+    }
+    """
+    bint FREE_THREADED "MMK_FREE_THREADED"
+    mmk_path_char *mmk_py_path(object path) except NULL
+    void mmk_py_notify() noexcept nogil
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
+    int PySys_Audit(const char *event, const char *format, ...) except -1
+    int PyObject_AsFileDescriptor(object file) except -1
+    int Py_AddPendingCall(int (*call)(void *) noexcept, void *argument) nogil
+    double PyFloat_Unpack2(const char *raw, int little) except? -1.0
+    int PyFloat_Pack2(double value, char *raw, int little) except -1
+    object PyLong_FromUnsignedLongLong(unsigned long long value)
+    unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xffffffffffffffff
+    int PyObject_IsTrue(object value) except -1
+
+# Copies of at least this many bytes are worth giving the GIL away for.
+cdef size_t NOGIL_BYTES = 1 << 16
+# An empty view needs an address too.
+cdef char NOTHING[1]
+
+# Addresses of live regions -> weak references, so that a fault can be traced to its Mapping.
+cdef dict _live = {}
+# Called where somebody else has taken the guard's signal: faults.rearm.
+cdef object _rearm = None
+
+_BACKENDS = ("auto", "map", "map-private", "read", "memory")
+_LEVELS = {"async": MMK_FLUSH_ASYNC, "os": MMK_FLUSH_OS, "disk": MMK_FLUSH_DISK}
+_ADVICE = {mmk_advice_name(<mmk_advice>i).decode(): i for i in range(<int>MMK_ADVICE_COUNT)}
+_PROTECTIONS = {"r": 1, "rw": 3, "rx": 5}
+
+
+# --- arguments --------------------------------------------------------------------------------
+
+cdef uint64_t to_size(object value, str name) except? 0xffffffffffffffff:
+    """A count of bytes, or ValueError that names the argument and its value."""
+    cdef long long number
+    if not PyIndex_Check(value):
+        raise TypeError(f"{name} must be an int, in bytes, not {type(value).__name__}")
+    value = PyNumber_Index(value)
+    if not 0 <= value <= 0x7fffffffffffffff:
+        raise ValueError(f"{name} must be between 0 and 2**63 - 1 bytes, not {value}")
+    number = value
+    return <uint64_t>number
+
+
+cdef object path_of(object file):
+    """The path as str if `file` names one, else None; TypeError if it is no file at all."""
+    if isinstance(file, str):
+        return file
+    if isinstance(file, (bytes, _os.PathLike)):
+        return _os.fsdecode(file)
+    return None
+
+
+cdef int ensure_guard() except -1:
+    if mmk_guard_look() == MMK_GUARD_DISPLACED:
+        if _rearm is None:
+            status = mmk_guard_install(False)
+            if status != MMK_OK:
+                raise _errors.translate(status, "install the fault guard")
+        else:
+            _rearm()
+    return 0
+
+
+cdef class Region:
+    """One mapped segment; Mapping adds the policy."""
+
+    cdef mmk_region c
+    cdef bint opened
+    cdef bint exporting_part
+    cdef object __weakref__
+    cdef readonly object path
+    cdef readonly str mode
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def _open(self, file, str mode, unsigned how, mmk_mode kind, offset, length, size, reserve,
+              bint populate, bint sparse, str backend, beneath):
+        """Open a file and map it; `how` are open flags, `kind` the mapping's mode."""
+        cdef mmk_file opened
+        cdef mmk_region_options options
+        cdef mmk_status status
+        if self.opened:
+            raise RuntimeError("a Mapping is opened once")
+        if backend not in ("auto", "map", "read"):
+            raise ValueError(f"backend must be 'auto', 'map' or 'read', not {backend!r}")
+        options.backend = _BACKENDS.index(backend)
+        options.mode = kind
+        options.offset = to_size(offset, "offset")
+        options.length = MMK_TO_END if length is None else to_size(length, "length")
+        options.reserve = 0 if reserve is None else to_size(reserve, "reserve")
+        options.populate = populate
+        options.sparse = sparse
+        cdef uint64_t wanted = 0 if size is None else to_size(size, "size")
+        self.mode = mode
+        ensure_guard()
+        self._open_file(file, how, beneath, &opened)
+        try:
+            self._size_file(&opened, how, size is not None, wanted, sparse)
+        except BaseException:
+            self._discard(&opened, beneath)
+            raise
+        cdef uint64_t file_bytes = opened.info.size_bytes
+        with nogil:
+            status = mmk_region_open(&self.c, &opened, &options)
+        if status != MMK_OK:
+            self._discard(&opened, beneath)
+            raise self._open_error(status, offset, length, file_bytes)
+        self._begin()
+
+    cdef int _open_file(self, file, unsigned how, beneath, mmk_file *opened) except -1:
+        cdef mmk_path_char *path
+        cdef mmk_path_char *root = NULL
+        cdef mmk_status status
+        cdef int descriptor
+        self.path = path_of(file)
+        if self.path is None:
+            if beneath is not None:
+                raise TypeError("beneath= goes with a path")
+            if isinstance(file, bool) or not (PyIndex_Check(file) or hasattr(file, "fileno")):
+                raise TypeError("file must be a path, a descriptor or a file object, "
+                                f"not {type(file).__name__}")
+            if how & (MMK_OPEN_CREATE | MMK_OPEN_EXCLUSIVE) == MMK_OPEN_CREATE | MMK_OPEN_EXCLUSIVE:
+                raise ValueError("mode 'x+' creates a file: it takes a path, not a descriptor")
+            descriptor = PyObject_AsFileDescriptor(file)
+            name = getattr(file, "name", None)
+            if isinstance(name, (str, bytes)):
+                self.path = _os.path.abspath(_os.fsdecode(name))
+            status = mmk_file_adopt(descriptor, how & MMK_OPEN_WRITE != 0, opened)
+            if status != MMK_OK:
+                raise self._access_error(status, f"map descriptor {descriptor}")
+            return 0
+        PySys_Audit("open", "OOi", <void *>self.path, <void *>self.mode, how)
+        try:
+            path = mmk_py_path(self.path)
+        except ValueError as error:
+            raise ValueError(f"{self.path!r} is not a file name: {error}") from None
+        try:
+            if beneath is not None:
+                root = mmk_py_path(_os.fsdecode(beneath))
+            with nogil:
+                status = mmk_file_open(path, root, how, opened)
+        finally:
+            PyMem_Free(path)
+            PyMem_Free(root)
+        if beneath is not None:
+            self.path = _os.path.join(_os.fsdecode(beneath), self.path)
+        if not _os.path.isabs(self.path):
+            self.path = _os.path.abspath(self.path)
+        if status != MMK_OK:
+            raise self._access_error(status, "open" if beneath is None else f"open beneath {beneath!r}")
+        return 0
+
+    cdef object _access_error(self, mmk_status status, str what):
+        if status == MMK_READ_ONLY:
+            return _errors.translate(status, f"{what} for writing", self.path)
+        return _errors.translate(status, what, self.path)
+
+    cdef int _size_file(self, mmk_file *opened, unsigned how, bint given, uint64_t wanted,
+                        bint sparse) except -1:
+        """Give the file the size that was asked for."""
+        cdef mmk_status status = MMK_OK
+        cdef uint64_t now = opened.info.size_bytes
+        cdef bint renew = how & MMK_OPEN_CREATE != 0
+        if not given or opened.info.kind != MMK_FILE_REGULAR:
+            return 0
+        if not renew and wanted < now:
+            raise ValueError(f"size={wanted} is less than the file's {now} bytes: mode 'r+' only "
+                             "grows a file; cut it with resize(), or map part of it with length=")
+        with nogil:
+            if renew:
+                status = mmk_file_renew(opened, wanted, sparse)
+            elif wanted > now:
+                status = mmk_file_resize(opened.handle, now, wanted, sparse)
+        if status != MMK_OK:
+            raise _errors.translate(status, f"make the file {wanted} bytes long", self.path)
+        opened.info.size_bytes = wanted
+        return 0
+
+    cdef void _discard(self, mmk_file *opened, beneath) noexcept:
+        """Leave nothing behind of a file that could not be opened."""
+        cdef bint created = opened.created
+        mmk_file_close(opened)
+        if created:
+            try:
+                _os.unlink(self.path)
+            except OSError:
+                pass
+
+    cdef object _open_error(self, mmk_status status, offset, length, uint64_t file_bytes):
+        if status == MMK_FAULTED:
+            return self._fault()
+        if status == MMK_RANGE:
+            wanted = "" if length is None else f" and length {length}"
+            return ValueError(f"offset {offset}{wanted} lie past the end of {self.path!r}, "
+                              f"which has {file_bytes} bytes")
+        return _errors.translate(status, f"map offset={offset}, length={length}", self.path)
+
+    def _anonymous(self, size, reserve, bint huge_pages):
+        """Take memory without a file."""
+        cdef size_t size_bytes = to_size(size, "size")
+        cdef size_t reserve_bytes = 0 if reserve is None else to_size(reserve, "reserve")
+        cdef mmk_status status
+        if self.opened:
+            raise RuntimeError("a Mapping is opened once")
+        self.mode = "r+"
+        ensure_guard()
+        with nogil:
+            status = mmk_region_anonymous(&self.c, size_bytes, reserve_bytes, huge_pages)
+        if status != MMK_OK:
+            raise _errors.translate(status, f"take {size_bytes} bytes of memory")
+        self._begin()
+
+    cdef int _begin(self) except -1:
+        self.opened = True
+        _live[<size_t>&self.c] = _weakref.ref(self)
+        return 0
+
+    def __del__(self):
+        if self.opened and mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
+            _warnings.warn(f"collected with a fault that nobody was told of: {self._fault()}",
+                           _errors.UnraisedFaultWarning, source=self)
+
+    def __dealloc__(self):
+        if self.opened:
+            _live.pop(<size_t>&self.c, None)
+            mmk_region_close_deferred(&self.c)
+            mmk_region_close_finish(&self.c)
+
+    def close(self, *, bint defer=False):
+        """Unmap, and give the descriptor back.
+
+        Parameters
+        ----------
+        defer : bool
+            With live views: unmap when the last of them goes, instead of raising.
+
+        Raises
+        ------
+        BufferError
+            If views are alive (the message counts them) or another thread is inside a call, and
+            `defer` is false; the mapping stays open.
+        MappingFault
+            If bytes were lost and nobody was told yet; the mapping is closed all the same.
+            Closing does not flush: call `flush()` first to be sure of a file's content.
+
+        Notes
+        -----
+        Closing a closed mapping does nothing.
+        """
+        cdef mmk_status status
+        if not self.opened:
+            return
+        if not mmk_region_closed(&self.c):
+            self._look_for_truncation()
+        if defer:
+            status = mmk_region_close_deferred(&self.c)
+        else:
+            status = mmk_region_close_begin(&self.c)
+        if status == MMK_CLOSED:
+            return
+        if status != MMK_OK:
+            raise self._busy(status, "close")
+        with nogil:
+            mmk_region_close_finish(&self.c)
+        if mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
+            raise self._fault()
+
+    cdef int _look_for_truncation(self) except -1:
+        """Before closing: note a truncation that no access has met. A closed descriptor tells
+        nothing."""
+        if mmk_region_pin(&self.c) == MMK_OK:
+            with nogil:
+                mmk_region_inspect(&self.c)
+                mmk_region_unpin(&self.c)
+        return 0
+
+    cdef object _busy(self, mmk_status status, str what):
+        if status == MMK_EXPORTED:
+            count = mmk_region_exports(&self.c)
+            views = "view is" if count == 1 else "views are"
+            remedy = "close(defer=True) unmaps with the last of them" if what == "close" else \
+                "release them, or open with reserve= to grow in place"
+            return BufferError(f"cannot {what}: {count} {views} alive; {remedy} ({self.path!r})")
+        if status == MMK_IN_USE:
+            return BufferError(f"cannot {what}: another thread is using the mapping "
+                               f"({self.path!r})")
+        return _errors.translate(status, what, self.path)
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    def __len__(self):
+        self._require_open("take its length")
+        return <Py_ssize_t>self.c.size_bytes
+
+    @property
+    def size(self):
+        """Visible bytes; 0 once closed."""
+        return <Py_ssize_t>self.c.size_bytes
+
+    @property
+    def offset(self):
+        """Offset in the file of the first visible byte."""
+        return self.c.offset
+
+    @property
+    def closed(self):
+        """True after `close()`, also while deferred views are still alive."""
+        return not self.opened or bool(mmk_region_closed(&self.c))
+
+    @property
+    def exports(self):
+        """How many views are alive (memoryviews; an ndarray holds one)."""
+        return mmk_region_exports(&self.c)
+
+    @property
+    def faults(self):
+        """How many faults there have been since the mapping was opened."""
+        return self.c.faults.count
+
+    @property
+    def backend(self):
+        """How the bytes got here: ``"map"``, ``"map-private"``, ``"read"`` or ``"memory"``."""
+        return _BACKENDS[<int>self.c.backend]
+
+    @property
+    def huge_pages(self):
+        """What was obtained of huge pages: ``"explicit"``, ``"transparent"`` or None."""
+        return (None, "transparent", "explicit")[<int>self.c.huge]
+
+    @property
+    def writable(self):
+        """True if stores are allowed."""
+        return self._is_writable()
+
+    @property
+    def _follows_file(self):
+        return bool(self.c.to_end)
+
+    cdef bint _is_writable(self) noexcept:
+        return self.c.mode != MMK_MODE_READ and self.c.protection & 2 != 0
+
+    def fileno(self):
+        """Return the mapping's own descriptor, valid until it is closed (POSIX)."""
+        self._require_open("take its descriptor")
+        if self.c.backend == MMK_BACKEND_MEMORY:
+            raise _errors.translate(MMK_UNSUPPORTED, "anonymous memory has no descriptor")
+        return self.c.file.handle
+
+    cdef int _require_open(self, str what) except -1:
+        if not self.opened or mmk_region_closed(&self.c):
+            raise self._closed_error(what)
+        return 0
+
+    cdef object _closed_error(self, str what):
+        return _errors.translate(MMK_CLOSED, what, self.path)
+
+    # --- faults -------------------------------------------------------------------------------
+
+    cdef object _fault(self):
+        """The MappingFault that tells the latest fault; it counts as told."""
+        cdef mmk_fault fault
+        if not mmk_guard_take(&self.c.faults, &fault):
+            mmk_guard_recall(&self.c.faults, &fault)
+        return _errors.fault(fault.code, self.path, fault.offset, fault.count, fault.cause)
+
+    cdef int _settle(self, size_t offset, size_t length) except -1:
+        """After touching memory while the fault state was not 0: raise what concerns us."""
+        cdef mmk_fault fault
+        if mmk_guard_take(&self.c.faults, &fault):
+            raise _errors.fault(fault.code, self.path, fault.offset, fault.count, fault.cause)
+        if mmk_guard_damaged(&self.c.faults, self.c.data + offset, length):
+            raise self._fault()
+        return 0
+
+    @property
+    def faulted(self):
+        """True while a fault is unraised or poison stands for bytes of the mapping."""
+        return mmk_region_fault_state(&self.c) != 0
+
+    def _raise_if_lost(self, size_t offset, size_t length):
+        """Raise MappingFault if this thread is owed one, or if poison stands in the range."""
+        self._pin()
+        try:
+            self._settle(offset, length)
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def _holds(self, size_t address, size_t length):
+        """Offset of the range in the visible bytes, or -1 if it lies elsewhere."""
+        cdef size_t data = <size_t>self.c.data
+        if data <= address and address + length <= data + self.c.size_bytes:
+            return address - data
+        return -1
+
+    def check(self):
+        """Raise MappingFault if bytes of the mapping were lost, or if its file is too short now.
+
+        Also finds a truncation inside a page, which reads as zeros and never faults. Raises again
+        and again until `recover()` or `refresh()`.
+        """
+        cdef mmk_status status
+        self._pin()
+        try:
+            ensure_guard()
+            with nogil:
+                status = mmk_region_inspect(&self.c)
+            self._raise(status, "check")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def recover(self):
+        """Map the file again over the poison, once it has grown back.
+
+        What was stored into the poison meanwhile is discarded. Views stay valid and see the file.
+
+        Raises
+        ------
+        MappingFault
+            If the file is still too short; what is there is mapped, the rest stays poison.
+        """
+        cdef mmk_status status
+        self._pin()
+        try:
+            ensure_guard()
+            with nogil:
+                status = mmk_region_recover(&self.c)
+            self._raise(status, "recover")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def _fault_count(self):
+        """Enter a guard: raise what is known already, and tell the count of faults."""
+        self._require_open("guard it")
+        ensure_guard()
+        if mmk_region_fault_state(&self.c):
+            self._raise_if_lost(0, self.c.size_bytes)
+        return self.c.faults.count
+
+    def _take_fault(self):
+        """Leave a guard: the MappingFault to raise; it counts as told."""
+        return self._fault()
+
+    cdef int _raise(self, mmk_status status, str what) except -1:
+        if status == MMK_OK:
+            return 0
+        if status == MMK_FAULTED:
+            raise self._fault()
+        if status == MMK_EXPORTED or status == MMK_IN_USE:
+            raise self._busy(status, what)
+        raise _errors.translate(status, what, self.path)
+
+    # --- leases -------------------------------------------------------------------------------
+
+    cdef int _pin(self) except -1:
+        if not self.opened or mmk_region_pin(&self.c) != MMK_OK:
+            raise self._closed_error("use it")
+        return 0
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if not self.opened or mmk_region_export(&self.c) != MMK_OK:
+            raise self._closed_error("take a view")
+        try:
+            ensure_guard()
+            if mmk_region_fault_state(&self.c) and not self.exporting_part:
+                self._settle(0, self.c.size_bytes)
+            if flags & PyBUF_WRITABLE and not self._is_writable():
+                raise BufferError(f"the mapping is read-only: {self.path!r}")
+            PyBuffer_FillInfo(view, self, self.c.data if self.c.data != NULL else <void *>NOTHING,
+                              <Py_ssize_t>self.c.size_bytes, not self._is_writable(), flags)
+        except BaseException:
+            mmk_region_unexport(&self.c)
+            raise
+
+    def __releasebuffer__(self, Py_buffer *view):
+        mmk_region_unexport(&self.c)
+
+    # --- items --------------------------------------------------------------------------------
+
+    def __getitem__(self, key):
+        cdef Py_ssize_t index, size
+        cdef unsigned char byte = 0
+        cdef mmk_status status
+        if PyLong_CheckExact(key):
+            index = to_index(key)
+        elif PySlice_Check(key):
+            return self._get_slice(key)
+        elif PyIndex_Check(key):
+            index = to_index(PyNumber_Index(key))
+        else:
+            raise TypeError(f"indices must be integers or slices, not {type(key).__name__}")
+        # With a global lock, closing hides the bytes under it: no pin is needed for one load.
+        if FREE_THREADED:
+            self._pin()
+        size = <Py_ssize_t>self.c.size_bytes
+        if index < 0:
+            index += size
+        if index < 0 or index >= size:
+            if FREE_THREADED:
+                mmk_region_unpin(&self.c)
+            raise self._index_error(key)
+        status = mmk_guard_copy(&self.c.faults, &byte, self.c.data + index, 1)
+        if FREE_THREADED:
+            mmk_region_unpin(&self.c)
+        if status != MMK_OK:
+            self._raise_if_lost(index, 1)
+        return PyLong_FromLong(byte)
+
+    cdef object _index_error(self, key):
+        if not self.opened or mmk_region_closed(&self.c):
+            return self._closed_error("index it")
+        return IndexError(f"index {key} is out of range for a mapping of {self.c.size_bytes} bytes")
+
+    cdef object _get_slice(self, key):
+        cdef Py_ssize_t start, stop, step, count
+        PySlice_Unpack(key, &start, &stop, &step)
+        self.exporting_part = True
+        try:
+            whole = PyMemoryView_FromObject(self)
+        finally:
+            self.exporting_part = False
+        count = PySlice_AdjustIndices(len(whole), &start, &stop, step)
+        if mmk_region_fault_state(&self.c) and count > 0:
+            self._settle(min(start, start + (count - 1) * step), (count - 1) * abs(step) + 1)
+        return whole[key]
+
+    def __setitem__(self, key, value):
+        cdef Py_ssize_t index, size
+        cdef long number
+        cdef unsigned char byte
+        cdef mmk_status status
+        self._require_writable("store into it")
+        if PySlice_Check(key):
+            self._set_slice(key, value)
+            return
+        if not PyIndex_Check(key):
+            raise TypeError(f"indices must be integers or slices, not {type(key).__name__}")
+        index = to_index(PyNumber_Index(key))
+        if not PyIndex_Check(value):
+            raise TypeError(f"a byte must be an int from 0 to 255, not {type(value).__name__}")
+        value = PyNumber_Index(value)
+        if not 0 <= value <= 255:
+            raise ValueError(f"a byte must be from 0 to 255, not {value}")
+        byte = <unsigned char>value
+        # __index__ may have run any code: look again.
+        self._require_writable("store into it")
+        if FREE_THREADED:
+            self._pin()
+        size = <Py_ssize_t>self.c.size_bytes
+        if index < 0:
+            index += size
+        if index < 0 or index >= size:
+            if FREE_THREADED:
+                mmk_region_unpin(&self.c)
+            raise self._index_error(key)
+        status = mmk_guard_copy(&self.c.faults, self.c.data + index, &byte, 1)
+        if FREE_THREADED:
+            mmk_region_unpin(&self.c)
+        if status != MMK_OK:
+            self._raise_if_lost(index, 1)
+
+    cdef int _set_slice(self, key, value) except -1:
+        cdef Py_ssize_t start, stop, step, count
+        PySlice_Unpack(key, &start, &stop, &step)
+        count = PySlice_AdjustIndices(<Py_ssize_t>self.c.size_bytes, &start, &stop, step)
+        data = memoryview(value).cast("B")
+        if len(data) != count:
+            raise ValueError(f"cannot store {len(data)} bytes into a slice of {count}: a mapping "
+                             "keeps its size (see resize)")
+        if step == 1:
+            self.write(start, data)
+        else:
+            with PyMemoryView_FromObject(self) as whole:
+                whole[key] = data
+            self._require_open("store into it")
+            if mmk_region_fault_state(&self.c) and count > 0:
+                self._raise_if_lost(min(start, start + (count - 1) * step),
+                                    (count - 1) * abs(step) + 1)
+        return 0
+
+    def __delitem__(self, key):
+        raise TypeError("bytes of a mapping cannot be deleted: it keeps its size (see resize)")
+
+    cdef int _require_writable(self, str what) except -1:
+        self._require_open(what)
+        if not self._is_writable():
+            raise TypeError(f"cannot {what}: the mapping of {self.path!r} is read-only; open it "
+                            f"with mode 'r+' or 'c'")
+        return 0
+
+    # --- ranges and copies --------------------------------------------------------------------
+
+    cdef int _range(self, object offset, object length, size_t *start, size_t *count) except -1:
+        """Check a range against the visible bytes. Callers hold a pin, taken after conversion."""
+        cdef size_t size = self.c.size_bytes
+        start[0] = to_size(offset, "offset")
+        if length is None:
+            count[0] = size - start[0] if start[0] <= size else 0
+        else:
+            count[0] = to_size(length, "length")
+        if start[0] > size or count[0] > size - start[0]:
+            self._require_open("use it")
+            raise ValueError(f"range [{start[0]}, {start[0] + count[0]}) lies outside the mapping's "
+                             f"{size} bytes")
+        return 0
+
+    def read(self, offset=0, size=None):
+        """Copy bytes out.
+
+        Parameters
+        ----------
+        offset : int
+            First byte, from 0.
+        size : int, optional
+            How many bytes; to the end by default.
+
+        Returns
+        -------
+        bytes
+            A copy. The GIL is released while more than 64 KiB are copied.
+
+        Raises
+        ------
+        MappingFault
+            If any of them was lost.
+        ValueError
+            If the range is not inside the mapping.
+        """
+        cdef size_t start, count
+        cdef mmk_status status
+        offset, size = index_or_none(offset, "offset"), index_or_none(size, "size")
+        self._pin()
+        try:
+            self._range(offset, size, &start, &count)
+            result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
+            self._copy(PyBytes_AS_STRING(result), start, count, False)
+            return result
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def read_into(self, offset, buffer):
+        """Copy bytes out, into a writable buffer, which is filled; return how many that are.
+
+        Guarded and without the GIL like `read()`.
+        """
+        cdef Py_buffer target
+        cdef size_t start, count
+        offset = index_or_none(offset, "offset")
+        PyObject_GetBuffer(buffer, &target, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        try:
+            self._pin()
+            try:
+                self._range(offset, target.len, &start, &count)
+                self._copy(<char *>target.buf, start, count, False)
+            finally:
+                mmk_region_unpin(&self.c)
+            return count
+        finally:
+            PyBuffer_Release(&target)
+
+    def write(self, offset, data):
+        """Copy the bytes of a buffer in; return how many that were.
+
+        Raises
+        ------
+        MappingFault
+            If the file could not take them: truncated, or no space on the disk.
+        TypeError
+            If the mapping is read-only.
+        ValueError
+            If they do not fit between `offset` and the end; nothing is stored then.
+        """
+        cdef Py_buffer source
+        cdef size_t start, count
+        offset = index_or_none(offset, "offset")
+        PyObject_GetBuffer(data, &source, PyBUF_CONTIG_RO)
+        try:
+            self._require_writable("write into it")
+            self._pin()
+            try:
+                self._range(offset, source.len, &start, &count)
+                self._copy(<char *>source.buf, start, count, True)
+            finally:
+                mmk_region_unpin(&self.c)
+            return count
+        finally:
+            PyBuffer_Release(&source)
+
+    cdef int _copy(self, char *buffer, size_t start, size_t count, bint store) except -1:
+        cdef mmk_status status
+        if count < NOGIL_BYTES:
+            status = (mmk_region_write(&self.c, start, buffer, count) if store else
+                      mmk_region_read(&self.c, start, buffer, count))
+        else:
+            with nogil:
+                status = (mmk_region_write(&self.c, start, buffer, count) if store else
+                          mmk_region_read(&self.c, start, buffer, count))
+        if status != MMK_OK:
+            self._settle(start, count)
+        return 0
+
+    def move(self, dst, src, count):
+        """Copy `count` bytes from offset `src` to offset `dst`; the two may overlap."""
+        cdef size_t to, origin, length
+        cdef mmk_status status
+        dst, src = index_or_none(dst, "dst"), index_or_none(src, "src")
+        count = index_or_none(count, "count")
+        self._require_writable("move bytes in it")
+        self._pin()
+        try:
+            self._range(src, count, &origin, &length)
+            self._range(dst, count, &to, &length)
+            with nogil:
+                status = mmk_region_move(&self.c, to, origin, length)
+            if status != MMK_OK:
+                self._settle(origin, length)
+                self._settle(to, length)
+        finally:
+            mmk_region_unpin(&self.c)
+
+    # --- scalars ------------------------------------------------------------------------------
+
+    def load(self, str code not None, offset):
+        """Read one scalar.
+
+        Parameters
+        ----------
+        code : str
+            A `struct` code with or without byte order (``"<d"``, ``">H"``, ``"q"``), or a numpy
+            one (``"<f8"``, ``"u2"``). Without an order it is the machine's.
+        offset : int
+            Of its first byte; need not be aligned. Negative values count from the end.
+        """
+        cdef Py_ssize_t length, start
+        cdef char raw[8]
+        cdef mmk_status status
+        cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
+        cdef mmk_scalar scalar = mmk_scalar_parse(text, <size_t>length)
+        if scalar.kind == MMK_SCALAR_INVALID:
+            raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
+                             "'<d', or of numpy's, such as '<f8'")
+        start = to_index(offset if PyLong_CheckExact(offset) else PyNumber_Index(offset))
+        if FREE_THREADED:
+            self._pin()
+        if start < 0:
+            start += <Py_ssize_t>self.c.size_bytes
+        if start < 0 or start > <Py_ssize_t>self.c.size_bytes - <Py_ssize_t>scalar.size_bytes:
+            if FREE_THREADED:
+                mmk_region_unpin(&self.c)
+            raise self._scalar_error(code, offset, scalar.size_bytes)
+        status = mmk_guard_copy(&self.c.faults, raw, self.c.data + start, scalar.size_bytes)
+        if FREE_THREADED:
+            mmk_region_unpin(&self.c)
+        if status != MMK_OK:
+            self._raise_if_lost(start, scalar.size_bytes)
+        return from_bits(scalar, mmk_scalar_unpack(scalar, raw))
+
+    def store(self, str code not None, offset, value):
+        """Write one scalar; see `load()` for `code` and `offset`.
+
+        Raises
+        ------
+        ValueError
+            If the value does not fit the code.
+        """
+        cdef Py_ssize_t length, start
+        cdef char raw[8]
+        cdef mmk_status status
+        cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
+        cdef mmk_scalar scalar = mmk_scalar_parse(text, <size_t>length)
+        if scalar.kind == MMK_SCALAR_INVALID:
+            raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
+                             "'<d', or of numpy's, such as '<f8'")
+        start = to_index(PyNumber_Index(offset))
+        mmk_scalar_pack(scalar, to_bits(scalar, code, value), raw)
+        self._require_writable("store into it")
+        if FREE_THREADED:
+            self._pin()
+        if start < 0:
+            start += <Py_ssize_t>self.c.size_bytes
+        if start < 0 or start > <Py_ssize_t>self.c.size_bytes - <Py_ssize_t>scalar.size_bytes:
+            if FREE_THREADED:
+                mmk_region_unpin(&self.c)
+            raise self._scalar_error(code, offset, scalar.size_bytes)
+        status = mmk_guard_copy(&self.c.faults, self.c.data + start, raw, scalar.size_bytes)
+        if FREE_THREADED:
+            mmk_region_unpin(&self.c)
+        if status != MMK_OK:
+            self._raise_if_lost(start, scalar.size_bytes)
+
+    cdef object _scalar_error(self, code, offset, unsigned size):
+        if not self.opened or mmk_region_closed(&self.c):
+            return self._closed_error("use it")
+        return IndexError(f"{code!r} at offset {offset} takes {size} bytes: that is out of range "
+                          f"for a mapping of {self.c.size_bytes} bytes")
+
+    # --- shape --------------------------------------------------------------------------------
+
+    def resize(self, size):
+        """Make file and mapping `size` bytes long, counted from the mapping's offset.
+
+        Growing allocates blocks (unless the mapping was opened with ``sparse=True``), so a full
+        disk raises here and changes nothing. Where the mapping ends before its file does, the
+        file is never cut.
+
+        Raises
+        ------
+        BufferError
+            With live views, unless it grows within `reserve`: then every view stays valid, and
+            shows the bytes it showed before.
+        OSError
+            ENOSPC if the disk is full.
+        TypeError
+            If the mode is ``"r"`` or ``"c"``.
+        """
+        cdef size_t wanted = to_size(size, "size")
+        cdef mmk_resize plan
+        cdef mmk_status status
+        self._require_open("resize it")
+        ensure_guard()
+        with nogil:
+            status = mmk_region_plan(&self.c, wanted, &plan)
+        if status == MMK_OK:
+            status = mmk_region_reshape(&self.c, wanted)
+            with nogil:
+                status = mmk_region_settle(&self.c, &plan, status)
+        self._raise(status, f"resize to {wanted} bytes")
+
+    def refresh(self):
+        """Follow the file's size, which another process changed; return the mapping's new size.
+
+        A mapping opened with a `length` never grows past it. In place within `reserve`, as with
+        `resize()`; faults that a truncation caused are over afterwards.
+
+        Raises
+        ------
+        BufferError
+            With live views, if the file shrank, or if it grew beyond the reserve.
+        """
+        cdef size_t wanted = 0
+        cdef mmk_status status
+        self._pin()
+        try:
+            ensure_guard()
+            with nogil:
+                status = mmk_region_size_now(&self.c, &wanted)
+                if status == MMK_OK and mmk_region_fault_state(&self.c):
+                    mmk_region_recover(&self.c)
+        finally:
+            mmk_region_unpin(&self.c)
+        if status == MMK_OK:
+            status = mmk_region_reshape(&self.c, wanted)
+        self._raise(status, f"follow the file to {wanted} bytes")
+        if mmk_region_fault_state(&self.c):
+            self.recover()
+        return wanted
+
+    def protect(self, str protection not None):
+        """Change what the memory may be used for: ``"r"``, ``"rw"`` or ``"rx"``.
+
+        Raises
+        ------
+        BufferError
+            If writing is to be forbidden while views are alive: a store through one would kill
+            the process.
+        OSError
+            EACCES if the file was opened read-only and ``"rw"`` is asked for.
+        """
+        if protection not in _PROTECTIONS:
+            raise ValueError(f"protection must be 'r', 'rw' or 'rx', not {protection!r}")
+        if protection == "rw" and self.c.mode == MMK_MODE_READ:
+            raise TypeError(f"cannot make {self.path!r} writable: it was opened with mode 'r'; "
+                            "open it with 'r+' or 'c'")
+        self._raise(mmk_region_protect(&self.c, _PROTECTIONS[protection]), f"protect {protection!r}")
+
+    def _label(self, str name not None):
+        """Name the range in the OS's list of mappings; False where it cannot."""
+        cdef bytes text = name.encode()
+        cdef mmk_status status = mmk_region_label(&self.c, text)
+        if status == MMK_UNSUPPORTED:
+            return False
+        self._raise(status, f"name it {name!r}")
+        return True
+
+    # --- memory and disk ----------------------------------------------------------------------
+
+    def flush(self, offset=0, length=None, *, str level="disk"):
+        """Push changed pages out.
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            Any range, in bytes; all by default.
+        level : str
+            ``"async"`` starts writing. ``"os"`` waits until the OS has written (``msync``).
+            ``"disk"`` also makes the device do so: ``msync`` + ``fsync``; ``F_FULLFSYNC`` on
+            macOS; ``FlushViewOfFile`` + ``FlushFileBuffers`` on Windows.
+
+        Raises
+        ------
+        MappingFault
+            If any data was lost on its way: the file was truncated, the disk is full, or a
+            write-back failed. After a failed write-back every later flush raises as well, until
+            the file is opened anew: the system itself would report success.
+
+        Notes
+        -----
+        Does nothing in the modes ``"r"`` and ``"c"`` and for anonymous memory.
+        """
+        cdef size_t start, count
+        cdef mmk_status status
+        cdef mmk_flush_level how
+        if level not in _LEVELS:
+            raise ValueError(f"level must be 'async', 'os' or 'disk', not {level!r}")
+        how = _LEVELS[level]
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            ensure_guard()
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = mmk_region_flush(&self.c, start, count, how)
+            self._raise(status, "flush")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def advise(self, str advice not None, offset=0, length=None):
+        """Give the OS a hint on how a range will be used; any range, see `supported_advice()`.
+
+        Hints cover whole pages: those that hold the range, or, for ``"dontneed"``, ``"free"`` and
+        ``"wipeonfork"`` where memory holds the only copy (mode ``"c"``, anonymous), those inside it.
+
+        Raises
+        ------
+        UnsupportedError
+            If this OS, or this kind of memory, does not take the hint.
+        """
+        cdef size_t start, count
+        cdef mmk_status status
+        if advice not in _ADVICE:
+            raise ValueError(f"unknown advice {advice!r}: it is one of {', '.join(_ADVICE)}")
+        cdef mmk_advice how = _ADVICE[advice]
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = mmk_region_advise(&self.c, start, count, how)
+            self._raise(status, f"advise {advice!r}")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def _prefetch(self, ranges):
+        """Start reading pairs of (offset, length)."""
+        cdef size_t count = len(ranges), i
+        cdef mmk_range *pairs = <mmk_range *>PyMem_Malloc((count + 1) * sizeof(mmk_range))
+        cdef mmk_status status
+        if pairs == NULL:
+            raise MemoryError
+        try:
+            self._pin()
+            try:
+                for i in range(count):
+                    offset, length = ranges[i]
+                    self._range(offset, length, &pairs[i].offset, &pairs[i].length_bytes)
+                with nogil:
+                    status = mmk_region_prefetch(&self.c, pairs, count)
+                self._raise(status, "prefetch")
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyMem_Free(pairs)
+
+    def populate(self, offset=0, length=None):
+        """Fault the pages of a range in, and wait for them.
+
+        Raises
+        ------
+        MappingFault
+            If a page cannot be backed.
+        """
+        cdef size_t start, count
+        cdef mmk_status status
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            ensure_guard()
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = mmk_region_populate(&self.c, start, count)
+            if status == MMK_FAULTED:
+                self._settle(start, count)
+            else:
+                self._raise(status, "populate")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def evict(self, offset=0, length=None):
+        """Drop the clean pages of a range from memory.
+
+        Changes that are not on the disk yet, or that exist in memory only (mode ``"c"``), survive.
+        On Linux they leave this process and the page cache (``madvise``, ``posix_fadvise``), on
+        Windows this process's working set.
+        """
+        cdef size_t start, count
+        cdef mmk_status status
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = mmk_region_evict(&self.c, start, count)
+            self._raise(status, "evict")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def lock(self, offset=0, length=None, *, bint on_fault=False):
+        """Keep the pages of a range in memory (``mlock``, ``VirtualLock``).
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            Any range, in bytes; all by default.
+        on_fault : bool
+            Do not read them all now: lock each when it is first touched (Linux).
+
+        Raises
+        ------
+        OSError
+            ENOMEM or EPERM where the limit on locked memory (``ulimit -l``) is too low.
+        """
+        cdef size_t start, count
+        cdef mmk_status status
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = mmk_region_lock(&self.c, start, count, on_fault)
+            self._raise(status, "lock")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def unlock(self, offset=0, length=None):
+        """Undo `lock()` for a range."""
+        cdef size_t start, count
+        cdef mmk_status status
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = mmk_region_unlock(&self.c, start, count)
+            self._raise(status, "unlock")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def _residency(self):
+        """Bytes with bit 0 set for each resident page; whether that is known; dirty pages or None."""
+        cdef c_bool known = False
+        cdef mmk_cached cached
+        cdef mmk_status status, asked
+        cdef unsigned char *flags
+        self._pin()
+        try:
+            pages = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>mmk_region_page_count(&self.c))
+            flags = <unsigned char *>PyBytes_AS_STRING(pages)
+            with nogil:
+                status = mmk_region_residency(&self.c, flags, &known)
+                asked = mmk_region_cached(&self.c, &cached)
+            self._raise(status, "ask what is resident")
+            return pages, bool(known), cached.dirty_pages if asked == MMK_OK else None
+        finally:
+            mmk_region_unpin(&self.c)
+
+
+# --- conversions ------------------------------------------------------------------------------
+
+cdef inline Py_ssize_t to_index(object key) except? -1:
+    """An index; IndexError if it is beyond any mapping."""
+    try:
+        return PyLong_AsSsize_t(key)
+    except OverflowError:
+        raise IndexError(f"index {key} is out of range for any mapping") from None
+
+
+cdef object index_or_none(object value, str name):
+    """Run __index__ before a region is pinned: it may do anything, even close it."""
+    if value is None or PyLong_CheckExact(value):
+        return value
+    if not PyIndex_Check(value):
+        raise TypeError(f"{name} must be an int, in bytes, not {type(value).__name__}")
+    return PyNumber_Index(value)
+
+
+cdef object from_bits(mmk_scalar scalar, uint64_t bits):
+    cdef double number
+    cdef float single
+    cdef unsigned short half
+    cdef unsigned int word
+    if scalar.kind == MMK_SCALAR_FLOAT:
+        if scalar.size_bytes == 8:
+            memcpy(&number, &bits, 8)
+            return PyFloat_FromDouble(number)
+        if scalar.size_bytes == 4:
+            word = <unsigned int>bits
+            memcpy(&single, &word, 4)
+            return PyFloat_FromDouble(single)
+        half = <unsigned short>bits
+        return PyFloat_FromDouble(PyFloat_Unpack2(<const char *>&half, is_little()))
+    if scalar.kind == MMK_SCALAR_SIGNED:
+        if scalar.size_bytes == 1:
+            return <int8_t>bits
+        if scalar.size_bytes == 2:
+            return <int16_t>bits
+        if scalar.size_bytes == 4:
+            return <int32_t>bits
+        return <int64_t>bits
+    if scalar.kind == MMK_SCALAR_UNSIGNED:
+        return PyLong_FromUnsignedLongLong(bits)
+    if scalar.kind == MMK_SCALAR_BOOL:
+        return bits != 0
+    return bytes((bits,))
+
+
+cdef uint64_t to_bits(mmk_scalar scalar, str code, value) except? 0xffffffffffffffff:
+    cdef double number
+    cdef float single
+    cdef unsigned short half = 0
+    cdef unsigned int word
+    cdef uint64_t bits
+    cdef unsigned width = 8 * scalar.size_bytes
+    if scalar.kind == MMK_SCALAR_FLOAT:
+        number = PyFloat_AsDouble(value)
+        if scalar.size_bytes == 8:
+            memcpy(&bits, &number, 8)
+            return bits
+        if scalar.size_bytes == 4:
+            single = <float>number
+            if single - single != 0 and number - number == 0:
+                raise ValueError(f"{value} does not fit {code!r}")
+            memcpy(&word, &single, 4)
+            return word
+        try:
+            PyFloat_Pack2(number, <char *>&half, is_little())
+        except OverflowError:
+            raise ValueError(f"{value} does not fit {code!r}") from None
+        return half
+    if scalar.kind == MMK_SCALAR_BOOL:
+        return PyObject_IsTrue(value)
+    if scalar.kind == MMK_SCALAR_CHAR:
+        if not isinstance(value, bytes) or len(value) != 1:
+            raise ValueError(f"{code!r} takes bytes of length 1, not {value!r}")
+        return (<bytes>value)[0]
+    value = PyNumber_Index(value)
+    low = -(1 << (width - 1)) if scalar.kind == MMK_SCALAR_SIGNED else 0
+    high = (1 << (width - 1)) - 1 if scalar.kind == MMK_SCALAR_SIGNED else (1 << width) - 1
+    if not low <= value <= high:
+        raise ValueError(f"{value} does not fit {code!r}, which holds {low} to {high}")
+    return <uint64_t>PyLong_AsUnsignedLongLong(value & 0xffffffffffffffff)
+
+
+cdef inline int is_little() noexcept:
+    cdef unsigned short probe = 1
+    return (<char *>&probe)[0] == 1
+
+
+# --- the machine --------------------------------------------------------------------------------
+
+def page_size():
+    """Return the size of a page of memory, in bytes."""
+    return mmk_os_page_bytes()
+
+
+def allocation_granularity():
+    """Return what offsets are aligned to inside, in bytes: a page, or 64 KiB on Windows."""
+    return mmk_os_granularity_bytes()
+
+
+def supported_advice():
+    """Return the names that `Mapping.advise` takes on this machine, as a tuple."""
+    return tuple(name for name, advice in _ADVICE.items() if mmk_advice_supported(advice))
+
+
+def cached_pages(file, offset, length):
+    """Count the page cache's resident and dirty pages of a file's range; None where unknown."""
+    cdef mmk_file opened
+    cdef mmk_cached cached
+    cdef mmk_status status
+    cdef uint64_t start = to_size(offset, "offset"), count = to_size(length, "length")
+    status = mmk_file_adopt(PyObject_AsFileDescriptor(file), False, &opened)
+    if status != MMK_OK:
+        raise _errors.translate(status, "ask what is resident")
+    with nogil:
+        status = mmk_os_cached(opened.handle, start, count, &cached)
+        mmk_file_close(&opened)
+    return (cached.resident_pages, cached.dirty_pages) if status == MMK_OK else None
+
+
+# --- the guard: the mechanism behind faults.py ----------------------------------------------------
+
+def guard_look():
+    """Return False if another handler has taken the guard's place."""
+    return mmk_guard_look() == MMK_GUARD_KEPT
+
+
+def guard_install(bint skip_host):
+    """Put the handler in place."""
+    status = mmk_guard_install(skip_host)
+    if status != MMK_OK:
+        raise _errors.translate(status, "install the fault guard")
+
+
+def guard_mark_host():
+    """Remember that the handler in place now is CPython's."""
+    mmk_guard_mark_host()
+
+
+def guard_enable(bint enabled):
+    """Switch the guard on or off."""
+    mmk_guard_enable(enabled)
+
+
+def guard_enabled():
+    """Return True unless the guard was switched off."""
+    return bool(mmk_guard_enabled())
+
+
+def guard_counts():
+    """Return how many faults of the main thread were notified, and signals passed on."""
+    return mmk_guard_main_faults(), mmk_guard_foreign_signals()
+
+
+def owed_fault():
+    """Return the MappingFault that the calling thread has to raise, or None."""
+    cdef Region region
+    for reference in list(_live.values()):
+        found = reference()
+        if found is not None:
+            region = found
+            if mmk_region_fault_state(&region.c) and mmk_guard_owes_me(&region.c.faults):
+                return region._fault()
+    return None
+
+
+cdef int run_rearm(void *argument) noexcept:
+    try:
+        _rearm()
+    except BaseException as error:
+        _warnings.warn(f"the fault guard could not be completed: {error}", RuntimeWarning)
+    return 0
+
+
+def call_rearm_on_main_thread():
+    """Have `rearm` called by the main thread, soon: only it may set Python's signal handlers."""
+    Py_AddPendingCall(run_rearm, NULL)
+
+
+def on_displaced(callback):
+    """Set what is called when another handler has taken the guard's place."""
+    global _rearm
+    _rearm = callback
+
+
+mmk_guard_on_main_fault(mmk_py_notify)

@@ -1,0 +1,1 @@
+"""Where in a file an array lies: one module for each format."""

@@ -1,0 +1,157 @@
+"""The .npy format, versions 1.0 to 3.0.
+
+Source of the format: numpy/lib/format.py, "Format Version 1.0/2.0/3.0", and NEP 1. A header is six
+magic bytes, a version, the little-endian length of what follows (2 bytes in version 1, 4 in the
+others) and a Python dict literal with the keys descr, fortran_order and shape, in latin-1 or, in
+version 3, UTF-8.
+
+The literal is never evaluated: the common form is matched by a regular expression, everything else
+goes through `ast.literal_eval` after its length was bounded.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib import format as numpy_format
+
+from mmapkit.errors import FormatError
+from mmapkit.formats.layout import Layout
+from mmapkit.views import storable_dtype
+
+__all__ = ["MAGIC", "header_for", "read_layout"]
+
+MAGIC: Final = b"\x93NUMPY"
+# numpy refuses more than 10,000 by default; dtypes of many fields need more.
+MAX_HEADER_BYTES: Final = 1 << 18
+ALIGNMENT: Final = 64
+# Room for the first axis to grow without moving the data, as numpy leaves it.
+GROWTH_DIGITS: Final = 21
+
+_PLAIN: Final = re.compile(
+    rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,9})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\}\s*"
+)
+_PYTHON_2_LONG: Final = re.compile(r"(?<=\d)L\b")
+
+
+def read_layout(
+    read: Callable[[int, int], bytes], file_bytes: int, path: str | None
+) -> Layout | None:
+    """Parse a header; None if the file does not begin with the magic bytes.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(offset, size)``, as `Mapping.read`; sizes never pass the end of the file.
+    file_bytes : int
+        The file's size.
+    path : str or None
+        For messages.
+
+    Raises
+    ------
+    FormatError
+        If the header is cut short, malformed, or promises more than the file holds.
+    ValueError
+        If the file holds Python objects.
+    """
+    head = read(0, min(file_bytes, 128))
+    if head[:6] != MAGIC:
+        return None
+    version = tuple(head[6:8])
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise FormatError(f"{path!r}: unknown .npy version {version} at byte 6")
+    width = 2 if version == (1, 0) else 4
+    start = 8 + width
+    if len(head) < start:
+        raise FormatError(f"{path!r}: the header is cut short at byte {len(head)}")
+    length = int.from_bytes(head[8:start], "little")
+    if length > MAX_HEADER_BYTES:
+        raise FormatError(
+            f"{path!r}: the header claims {length} bytes at byte 8; more than {MAX_HEADER_BYTES} "
+            "are not read"
+        )
+    if start + length > file_bytes:
+        raise FormatError(
+            f"{path!r}: the header claims to end at byte {start + length}, but the file has "
+            f"{file_bytes} bytes"
+        )
+    text = head[start : start + length]
+    if len(text) < length:
+        text = read(start, length)
+    layout = _parse(text, version, start, path)
+    if layout.offset + layout.nbytes > file_bytes:
+        raise FormatError(
+            f"{path!r}: the header promises {layout.dtype} of shape {layout.shape}, which ends at "
+            f"byte {layout.offset + layout.nbytes}, but the file has {file_bytes} bytes"
+        )
+    return layout
+
+
+def _parse(text: bytes, version: tuple[int, ...], start: int, path: str | None) -> Layout:
+    descr: Any
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None:
+        descr = plain[1].decode()
+        fortran = plain[2] == b"True"
+        shape = tuple(int(length) for length in plain[3].split(b",") if length.strip())
+    else:
+        descr, fortran, shape = _parse_literal(text, version, start, path)
+    try:
+        dtype = np.dtype(descr) if isinstance(descr, str) else numpy_format.descr_to_dtype(descr)
+    except (TypeError, ValueError, KeyError, IndexError, SyntaxError) as error:
+        raise FormatError(f"{path!r}: no dtype in the header at byte {start}: {error}") from None
+    try:
+        storable_dtype(dtype)
+    except ValueError as error:
+        raise ValueError(f"{path!r}: {error}") from None
+    return Layout(dtype, shape, "F" if fortran else "C", start + len(text))
+
+
+def _parse_literal(
+    text: bytes, version: tuple[int, ...], start: int, path: str | None
+) -> tuple[Any, bool, tuple[int, ...]]:
+    try:
+        literal = text.decode("utf-8" if version == (3, 0) else "latin-1")
+        try:
+            header = ast.literal_eval(literal)
+        except SyntaxError:
+            header = ast.literal_eval(_PYTHON_2_LONG.sub("", literal))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise FormatError(f"{path!r}: malformed header at byte {start}: {error}") from None
+    if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
+        raise FormatError(
+            f"{path!r}: the header at byte {start} must be a dict of descr, fortran_order and shape"
+        )
+    shape, fortran = header["shape"], header["fortran_order"]
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise FormatError(f"{path!r}: shape {shape!r} in the header at byte {start}")
+    if not isinstance(fortran, bool):
+        raise FormatError(f"{path!r}: fortran_order {fortran!r} in the header at byte {start}")
+    return header["descr"], fortran, shape
+
+
+def header_for(dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> bytes:
+    """Return the header of an array: the oldest version that can hold it, padded to 64 bytes."""
+    literal = (
+        f"{{'descr': {numpy_format.dtype_to_descr(dtype)!r}, 'fortran_order': {order == 'F'}, "
+        f"'shape': {shape!r}, }}"
+    )
+    if shape:
+        literal += " " * max(0, GROWTH_DIGITS - len(str(shape[0 if order == "C" else -1])))
+    try:
+        text, version = literal.encode("latin-1"), 1
+    except UnicodeEncodeError:
+        text, version = literal.encode("utf-8"), 3
+    if version == 1 and len(text) + ALIGNMENT + 10 >= 1 << 16:
+        version = 2
+    width = 2 if version == 1 else 4
+    before = len(MAGIC) + 2 + width
+    padding = -(before + len(text) + 1) % ALIGNMENT
+    text += b" " * padding + b"\n"
+    return MAGIC + bytes((version, 0)) + len(text).to_bytes(width, "little") + text

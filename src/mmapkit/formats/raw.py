@@ -1,0 +1,50 @@
+"""Raw files: bytes and nothing else; the caller says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy.typing as npt
+
+from mmapkit.formats.layout import Layout
+from mmapkit.views import normal_shape, storable_dtype
+
+__all__ = ["layout_of"]
+
+
+def layout_of(
+    available_bytes: int | None,
+    path: str | None,
+    dtype: npt.DTypeLike | None,
+    shape: int | Sequence[int] | None,
+    offset: int | None,
+    order: str,
+) -> Layout:
+    """Lay an array out; bytes by default, one dimension to the end of the file by default.
+
+    `available_bytes` is the file's size, or None for a file that is still to be made.
+    """
+    kind = storable_dtype("u1" if dtype is None else dtype)
+    start = 0 if offset is None else offset
+    if start < 0:
+        raise ValueError(f"offset must not be negative, and is {start}")
+    if order not in ("C", "F"):
+        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
+    if shape is not None:
+        layout = Layout(kind, normal_shape(shape), order, start)
+    elif available_bytes is None:
+        raise ValueError("a new raw file needs a shape")
+    else:
+        count, rest = divmod(available_bytes - start, kind.itemsize)
+        if count < 0 or rest:
+            raise ValueError(
+                f"{path!r} has {available_bytes} bytes: from offset {start} on that is not a whole "
+                f"number of {kind} items of {kind.itemsize} bytes; give shape= or another dtype="
+            )
+        layout = Layout(kind, (count,), order, start)
+    if available_bytes is not None and start + layout.nbytes > available_bytes:
+        raise ValueError(
+            f"{path!r} has {available_bytes} bytes, but {kind} of shape {layout.shape} at offset "
+            f"{start} takes {start + layout.nbytes}"
+        )
+    return layout

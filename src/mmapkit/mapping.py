@@ -1,0 +1,377 @@
+"""Mapping: open, close, resize, flush, advise. Bytes; numbers are in array.py."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Final, Self, SupportsIndex
+
+from mmapkit import faults as _faults  # noqa: F401  (arms the guard's Python side)
+from mmapkit._native import Region, allocation_granularity, page_size, supported_advice
+from mmapkit.residency import Residency, of_mapping
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mmapkit.rawfile import MappingFile
+
+__all__ = [
+    "Mapping",
+    "allocation_granularity",
+    "anonymous",
+    "open",
+    "page_size",
+    "supported_advice",
+    "temporary",
+]
+
+type_of_file = str | bytes | os.PathLike[str] | int | IO[Any]
+
+_WRITE, _CREATE, _EXCLUSIVE = 1, 2, 4  # mmk/file.h
+_READ_MODE, _WRITE_MODE, _COPY_MODE = 0, 1, 2  # mmk/region.h
+
+# mode -> how the file is opened, how it is mapped
+_MODES: Final = {
+    "r": (0, _READ_MODE),
+    "r+": (_WRITE, _WRITE_MODE),
+    "w+": (_WRITE | _CREATE, _WRITE_MODE),
+    "x+": (_WRITE | _CREATE | _EXCLUSIVE, _WRITE_MODE),
+    "c": (0, _COPY_MODE),
+}
+_CHUNK_BYTES = 1 << 20
+
+
+class Mapping(Region):
+    """One mapped segment of a file, a device or anonymous memory; sole owner of its addresses.
+
+    Made by `open()`, `anonymous()` and `temporary()`. A context manager that closes at the end of
+    the block. Exports the buffer protocol without copying, read-only where the mode is; views keep
+    its pages alive. Pickles by reference: another process opens the same file.
+
+    Every call may be made from any thread. Closing while another thread is inside a call raises
+    `BufferError` there or `ValueError` here, and never crashes.
+    """
+
+    _name: str | None = None
+    _reserve: int | None = None
+
+    def __enter__(self) -> Self:
+        """Return the mapping."""
+        self._require_open_for("enter it")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; with live views while an exception is under way, close with the last of them."""
+        # The traceback holds the frames whose variables are the views: BufferError would hide the
+        # error that matters.
+        self.close(defer=error is not None)
+
+    def _require_open_for(self, what: str) -> None:
+        if self.closed:
+            raise ValueError(f"the mapping is closed ({self.path!r}): cannot {what}")
+
+    def __repr__(self) -> str:
+        """Show file, mode, size and how it is backed."""
+        state = "closed" if self.closed else f"{self.size} bytes, backend={self.backend!r}"
+        name = f" name={self._name!r}" if self._name else ""
+        return f"<mmapkit.Mapping {self.path!r} mode={self.mode!r}{name} {state}>"
+
+    def __contains__(self, item: object) -> bool:
+        """Tell whether a byte (int) or a run of bytes occurs, as for `bytearray`."""
+        if isinstance(item, SupportsIndex):
+            value = item.__index__()
+            if not 0 <= value <= 255:
+                raise ValueError(f"a byte must be from 0 to 255, not {value}")
+            needle = bytes((value,))
+        else:
+            needle = bytes(memoryview(item))  # type: ignore[arg-type]
+        step = max(_CHUNK_BYTES, len(needle))
+        for start in range(0, len(self) or 1, step):
+            stop = min(len(self), start + step + max(len(needle) - 1, 0))
+            if needle in self.read(start, stop - start):
+                return True
+        return False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by reference: path, mode, offset and length."""
+        self._require_open_for("pickle it")
+        if self.path is None:
+            raise TypeError("a mapping without a path cannot be pickled: it has no name elsewhere")
+        mode = "r+" if self.mode in ("w+", "x+") else self.mode
+        length = None if self._follows_file else self.size
+        backend = "read" if self.backend == "read" else "auto"
+        return (_reopen, (self.path, mode, self.offset, length, self._reserve, backend))
+
+    # --- views ------------------------------------------------------------------------------
+
+    def array(
+        self,
+        dtype: npt.DTypeLike,
+        shape: int | Sequence[int] | None = None,
+        offset: int = 0,
+        order: str = "C",
+        strides: Sequence[int] | None = None,
+    ) -> npt.NDArray[Any]:
+        """See the bytes as a plain `numpy.ndarray`, without copying.
+
+        Parameters
+        ----------
+        dtype : dtype_like
+            Any that numpy can map: structured, big-endian, complex, ...; not objects.
+        shape : int or sequence of int, optional
+            By default one dimension, to the end of the mapping.
+        offset : int
+            Of the first element, in bytes; need not be aligned.
+        order : {"C", "F"}
+            Row-major or column-major; without `strides`.
+        strides : sequence of int, optional
+            Bytes from one element to the next along each axis; may be negative.
+
+        Returns
+        -------
+        numpy.ndarray
+            Read-only where the mapping is. It keeps the mapping's pages alive and counts as one
+            export until the last array made from it is gone.
+
+        Raises
+        ------
+        ValueError
+            If the array does not lie inside the mapping.
+        """
+        from mmapkit.views import ndarray_over
+
+        return ndarray_over(self, dtype, shape, offset, order, strides)
+
+    def as_file(self) -> MappingFile:
+        """Return a raw file (`io.RawIOBase`) over the bytes, which keeps the mapping alive."""
+        from mmapkit.rawfile import MappingFile
+
+        self._require_open_for("read it as a file")
+        return MappingFile(self)
+
+    # --- memory -----------------------------------------------------------------------------
+
+    def prefetch(
+        self, offset: int | Iterable[tuple[int, int]] = 0, length: int | None = None
+    ) -> None:
+        """Start reading pages that will be needed, and do not wait for them.
+
+        Parameters
+        ----------
+        offset : int or iterable of (offset, length)
+            Where to start; or many ranges at once, which go to the OS in few system calls
+            (``process_madvise`` on Linux, ``PrefetchVirtualMemory`` on Windows).
+        length : int, optional
+            How many bytes; to the end by default.
+        """
+        if isinstance(offset, SupportsIndex):
+            start = offset.__index__()
+            if length is None:
+                length = max(0, len(self) - start)
+            self._prefetch([(start, length)])
+        else:
+            if length is not None:
+                raise TypeError("length goes with one offset, not with many ranges")
+            self._prefetch(list(offset))
+
+    def residency(self) -> Residency:
+        """Tell which of the pages are in memory now; costs a bit a page, touches none."""
+        return of_mapping(self.size, self._residency())
+
+    @property
+    def name(self) -> str | None:
+        """A label; shows in ``/proc/self/maps`` for anonymous memory (Linux 5.17 and later)."""
+        return self._name
+
+    @name.setter
+    def name(self, label: str) -> None:
+        self._label(label)
+        self._name = label
+
+    # --- faults -----------------------------------------------------------------------------
+
+    def guard(self) -> Guard:
+        """Return a context manager at whose end the faults that happened inside are raised.
+
+        For threads other than the main one, which learn of a fault in a view only at their next
+        call on the mapping: ``with m.guard(): total = view.sum()``.
+        """
+        return Guard(self)
+
+
+class Guard:
+    """See `Mapping.guard`."""
+
+    __slots__ = ("_before", "_mapping")
+
+    def __init__(self, mapping: Mapping) -> None:
+        """Watch one mapping."""
+        self._mapping = mapping
+        self._before = 0
+
+    def __enter__(self) -> Mapping:
+        """Start watching; raises at once if bytes are lost already."""
+        self._before = self._mapping._fault_count()
+        return self._mapping
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Raise what happened inside; another error then becomes its context."""
+        from mmapkit.errors import MappingFault
+
+        if self._mapping.faults != self._before and not isinstance(error, MappingFault):
+            raise self._mapping._take_fault()
+
+
+def open(
+    file: type_of_file,
+    mode: str = "r",
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    size: int | None = None,
+    reserve: int | None = None,
+    advice: str | None = None,
+    populate: bool = False,
+    sparse: bool = False,
+    backend: str = "auto",
+    beneath: str | os.PathLike[str] | None = None,
+) -> Mapping:
+    """Map a file or a device.
+
+    Parameters
+    ----------
+    file : path, descriptor or file object
+        A descriptor is duplicated and may be closed afterwards. Devices and descriptors without a
+        size need `length`.
+    mode : {"r", "r+", "w+", "x+", "c"}
+        ``"r"`` read-only, shared. ``"r+"`` read-write, shared. ``"w+"`` create or empty the file,
+        ``"x+"`` create it and fail if it exists; both need `size`. ``"c"`` copy-on-write: changes
+        stay in this process and are never written.
+    offset : int
+        First byte; any, aligned inside.
+    length : int, optional
+        Bytes to map; to the end of the file by default. An empty file gives an empty mapping.
+    size : int, optional
+        The file's length in bytes: for ``"w+"`` and ``"x+"`` the new file's, for ``"r+"`` what it
+        is to grow to. Blocks are allocated, so a full disk raises here.
+    reserve : int, optional
+        Bytes of address space to set aside: `Mapping.resize` within it keeps every view valid.
+    advice : str, optional
+        A hint for the whole mapping, see `Mapping.advise`.
+    populate : bool
+        Fault all pages in before returning.
+    sparse : bool
+        Do not allocate blocks: stores may then meet a full disk (`MappingFault`).
+    backend : {"auto", "map", "read"}
+        ``"read"`` reads the range into memory and writes changed pages back on flush, for
+        filesystems that refuse or punish mapping; others' changes are not seen. ``"auto"`` maps,
+        and falls back to a private map and then to reading where the filesystem refuses.
+    beneath : path, optional
+        A directory that `file` must not leave, by ``..``, absolute paths or symbolic links
+        (Linux 5.6 and later, ``openat2``): for names that others chose.
+
+    Returns
+    -------
+    Mapping
+
+    Raises
+    ------
+    OSError
+        The system's error, with the file name; ENOSPC leaves no file behind that was not there.
+    UnsupportedError
+        If this OS does not offer an option.
+    ValueError
+        If offset and length lie past the end of the file, or a value makes no sense.
+
+    Examples
+    --------
+    >>> import mmapkit as mk
+    >>> with mk.open("numbers.bin", "w+", size=16) as m:
+    ...     m.store("<d", 8, 2.5)
+    ...     m[:4] = b"head"
+    ...     m.load("<d", 8), bytes(m[:4])
+    (2.5, b'head')
+    """
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}")
+    how, kind = _MODES[mode]
+    if how & _CREATE:
+        if size is None:
+            raise ValueError(f"mode {mode!r} makes a file: give its size=, in bytes")
+    elif size is not None and mode != "r+":
+        raise ValueError(f"size= goes with the modes 'w+', 'x+' and 'r+', not with {mode!r}")
+    mapping = Mapping.__new__(Mapping)
+    mapping._open(
+        file, mode, how, kind, offset, length, size, reserve, populate, sparse, backend, beneath
+    )
+    if reserve is not None:
+        mapping._reserve = reserve
+    if advice is not None:
+        try:
+            mapping.advise(advice)
+        except BaseException:
+            mapping.close()
+            raise
+    return mapping
+
+
+def _reopen(
+    path: str, mode: str, offset: int, length: int | None, reserve: int | None, backend: str
+) -> Mapping:
+    """Unpickle."""
+    return open(path, mode, offset=offset, length=length, reserve=reserve, backend=backend)
+
+
+def anonymous(
+    size: int, huge_pages: bool | None = None, *, reserve: int | None = None
+) -> Mapping:
+    """Take memory that belongs to no file: zeros, private to this process, gone when closed.
+
+    Parameters
+    ----------
+    size : int
+        Bytes; `Mapping.resize` changes it and keeps the content.
+    huge_pages : bool, optional
+        True asks for explicit huge pages, then for transparent ones; `Mapping.huge_pages` says
+        what was obtained. False asks that there be none.
+    reserve : int, optional
+        Bytes of address space to set aside, so that growth keeps views valid.
+    """
+    mapping = Mapping.__new__(Mapping)
+    mapping._anonymous(size, reserve, bool(huge_pages))
+    if reserve is not None:
+        mapping._reserve = reserve
+    if huge_pages is False and size and "nohugepage" in supported_advice():
+        mapping.advise("nohugepage")
+    return mapping
+
+
+def temporary(
+    size: int, *, directory: str | os.PathLike[str] | None = None, reserve: int | None = None
+) -> Mapping:
+    """Map a new file of zeros that has no name and is gone with the mapping's last view.
+
+    Parameters
+    ----------
+    size : int
+        Bytes; blocks are allocated, so a full disk raises here.
+    directory : path, optional
+        Where; the system's directory for temporary files by default.
+    reserve : int, optional
+        As for `open()`.
+    """
+    with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
+        mapping = open(file.fileno(), "r+", size=size, reserve=reserve)
+    return mapping

@@ -1,0 +1,96 @@
+"""From a mapping's bytes to ndarrays. Needs numpy, so it is imported when first used."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from mmapkit.mapping import Mapping
+
+__all__ = ["ndarray_over", "normal_shape", "storable_dtype"]
+
+
+def storable_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return the dtype, if its values are plain bytes of a fixed size.
+
+    Raises
+    ------
+    ValueError
+        For objects, whose pointers mean nothing in a file, and for items of 0 bytes.
+    """
+    found = np.dtype(dtype)
+    if found.hasobject:
+        raise ValueError(f"dtype {found} holds Python objects, which cannot be mapped")
+    if found.itemsize == 0:
+        raise ValueError(f"dtype {found} has items of 0 bytes; give it a length, such as 'S8'")
+    return found
+
+
+def normal_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the shape as a tuple of ints; ValueError for negative ones."""
+    lengths: Sequence[Any] = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
+    result = tuple(operator.index(length) for length in lengths)
+    if any(length < 0 for length in result):
+        raise ValueError(f"shape {result} has a negative length")
+    return result
+
+
+def _span(
+    shape: tuple[int, ...], itemsize: int, strides: tuple[int, ...] | None
+) -> tuple[int, int]:
+    """First and one past the last byte of an array, counted from its first element."""
+    if 0 in shape:
+        return 0, 0
+    if strides is None:
+        return 0, math.prod(shape) * itemsize
+    steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
+    return sum(s for s in steps if s < 0), sum(s for s in steps if s > 0) + itemsize
+
+
+def ndarray_over(
+    mapping: Mapping,
+    dtype: npt.DTypeLike,
+    shape: int | Sequence[int] | None = None,
+    offset: int = 0,
+    order: str = "C",
+    strides: Sequence[int] | None = None,
+) -> npt.NDArray[Any]:
+    """See `Mapping.array`."""
+    kind = storable_dtype(dtype)
+    offset = operator.index(offset)
+    size = len(mapping)
+    if not 0 <= offset <= size:
+        raise ValueError(f"offset {offset} lies outside the mapping's {size} bytes")
+    if order not in ("C", "F"):
+        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
+    if shape is None:
+        count, rest = divmod(size - offset, kind.itemsize)
+        if rest:
+            raise ValueError(
+                f"{size - offset} bytes from offset {offset} are not a whole number of {kind} "
+                f"items of {kind.itemsize} bytes; give shape="
+            )
+        lengths: tuple[int, ...] = (count,)
+    else:
+        lengths = normal_shape(shape)
+    steps = None if strides is None else tuple(operator.index(step) for step in strides)
+    if steps is not None and len(steps) != len(lengths):
+        raise ValueError(f"strides {steps} and shape {lengths} differ in length")
+    first, last = _span(lengths, kind.itemsize, steps)
+    if offset + first < 0 or offset + last > size:
+        raise ValueError(
+            f"an array of {kind}, shape {lengths} at offset {offset} takes bytes "
+            f"[{offset + first}, {offset + last}), but the mapping has {size}"
+        )
+    # The export has to live as long as the array. np.ndarray(buffer=x) gives it back at once, even
+    # that of a memoryview (numpy#9562); np.frombuffer keeps one of its own.
+    held = np.frombuffer(mapping[:], np.uint8)
+    if mapping.faulted:
+        mapping._raise_if_lost(offset + first, last - first)
+    return np.ndarray(lengths, kind, held, offset, steps, order)  # type: ignore[call-overload, no-any-return]
