@@ -62,13 +62,13 @@ static int code_of(LONG status) {
 }
 
 static mmk_cause ask_cause(const mmk_fault_record *record, uint64_t offset, LONG status, int *code) {
-    mmk_file_info now;
+    uint64_t file_bytes;
     if (record->file == MMK_NO_HANDLE) {
         *code = ERROR_NOT_ENOUGH_MEMORY;
         return MMK_CAUSE_NO_MEMORY;
     }
-    if (record->sized && mmk_os_file_inspect(record->file, &now) == MMK_OK &&
-        offset >= now.size_bytes) {
+    if (record->sized && mmk_os_file_size(record->file, &file_bytes) == MMK_OK &&
+        offset >= file_bytes) {
         *code = mmk_os_truncated_error();
         return MMK_CAUSE_TRUNCATED;
     }

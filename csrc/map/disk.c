@@ -6,16 +6,16 @@
 /* --- finding out ------------------------------------------------------------------------------- */
 
 mmk_status mmk_region_inspect(mmk_region *region) {
-    mmk_file_info now;
+    uint64_t file_bytes;
     if (mmk__region_has_file(region) && region->file.info.kind == MMK_FILE_REGULAR) {
-        mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
+        mmk_status status = mmk_os_file_size(region->file.handle, &file_bytes);
         if (status != MMK_OK)
             return status;
-        if (now.size_bytes < region->offset + region->size_bytes) {
+        if (file_bytes < region->offset + region->size_bytes) {
             bool met = (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED) != 0;
             if (!atomic_exchange(&region->known_short, true) && !met)
                 mmk_guard_note(&region->faults, MMK_CAUSE_TRUNCATED, mmk_os_truncated_error(),
-                               now.size_bytes > region->offset ? now.size_bytes : region->offset);
+                               file_bytes > region->offset ? file_bytes : region->offset);
             return MMK_FAULTED;
         }
         atomic_store(&region->known_short, false);

@@ -6,7 +6,7 @@
 /* --- growing and shrinking --------------------------------------------------------------------- */
 
 static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
-    mmk_file_info now;
+    uint64_t file_bytes;
     plan_out->size_bytes = size_bytes;
     plan_out->file_bytes = plan_out->wanted_file_bytes = 0;
     if (!mmk__region_has_file(region))
@@ -15,18 +15,18 @@ static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_o
         return MMK_READ_ONLY;
     if (region->file.info.kind != MMK_FILE_REGULAR)
         return MMK_UNSUPPORTED;
-    mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
+    mmk_status status = mmk_os_file_size(region->file.handle, &file_bytes);
     if (status != MMK_OK)
         return status;
     uint64_t old_end = region->offset + region->size_bytes, new_end = region->offset + size_bytes;
-    bool follows = region->to_end || now.size_bytes <= old_end;
-    plan_out->file_bytes = now.size_bytes;
-    plan_out->wanted_file_bytes = now.size_bytes;
-    if (new_end > now.size_bytes || follows)
+    bool follows = region->to_end || file_bytes <= old_end;
+    plan_out->file_bytes = file_bytes;
+    plan_out->wanted_file_bytes = file_bytes;
+    if (new_end > file_bytes || follows)
         plan_out->wanted_file_bytes = new_end;
-    if (plan_out->wanted_file_bytes <= now.size_bytes)
+    if (plan_out->wanted_file_bytes <= file_bytes)
         return MMK_OK; /* cutting waits until the mapping is out of the way */
-    return mmk_file_resize(region->file.handle, now.size_bytes, new_end, region->sparse);
+    return mmk_file_resize(region->file.handle, file_bytes, new_end, region->sparse);
 }
 
 mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
@@ -40,6 +40,7 @@ mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *pl
         return MMK_IN_USE;
     mmk__region_shape_lock(region);
     mmk_status status = plan(region, size_bytes, plan_out);
+    region->cut_planned = status == MMK_OK && plan_out->wanted_file_bytes < plan_out->file_bytes;
     region->planned_file_bytes = plan_out->wanted_file_bytes;
     mmk__region_shape_unlock(region);
     if (status != MMK_OK)
@@ -61,6 +62,7 @@ static mmk_status settle(mmk_region *region, const mmk_resize *plan_in, mmk_stat
 mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan_in, mmk_status outcome) {
     mmk__region_shape_lock(region);
     outcome = settle(region, plan_in, outcome);
+    region->cut_planned = false;
     mmk__region_shape_unlock(region);
     atomic_store(&region->resizing, false);
     return outcome;
@@ -79,13 +81,9 @@ static mmk_status grow_in_place(mmk_region *region, size_t size_bytes) {
 
 /* Where a mapped file cannot be cut, it is done while nothing of it is mapped. */
 static mmk_status cut_unmapped(mmk_region *region) {
-    mmk_file_info now;
-    if (mmk_os_cuts_mapped_files())
+    if (mmk_os_cuts_mapped_files() || !region->cut_planned)
         return MMK_OK;
-    mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
-    if (status == MMK_OK && region->planned_file_bytes < now.size_bytes)
-        status = mmk_os_file_resize(region->file.handle, region->planned_file_bytes);
-    return status;
+    return mmk_os_file_resize(region->file.handle, region->planned_file_bytes);
 }
 
 /* Within the reservation, and nobody is looking. */

@@ -188,6 +188,26 @@ int mmk__os_advice(mmk_advice advice) {
 
 /* Ranges a call, measured: beyond 512 a call gains nothing more. */
 #define BATCH 512
+/* The kernel starts no more than the device's largest request for one range (io_pages in
+ * mm/readahead.c, measured: 8 MiB of 256), so long ranges go in pieces. */
+#define PIECE_BYTES ((size_t)1 << 20)
+
+/* Fills a batch from where `next` stands, and moves it on. */
+static size_t next_batch(const mmk_span *spans, size_t count, size_t *next, size_t *inside,
+                         struct iovec *batch) {
+    size_t used = 0;
+    while (*next < count && used < BATCH) {
+        size_t left = spans[*next].length_bytes - *inside;
+        size_t length = left < PIECE_BYTES ? left : PIECE_BYTES;
+        batch[used++] = (struct iovec){(char *)spans[*next].at + *inside, length};
+        *inside += length;
+        if (length == left) {
+            ++*next;
+            *inside = 0;
+        }
+    }
+    return used;
+}
 
 static size_t advise_batch(int process, struct iovec *batch, size_t count) {
     ssize_t bytes = syscall(SYS_process_madvise, process, batch, count, MADV_WILLNEED, 0);
@@ -199,23 +219,15 @@ static size_t advise_batch(int process, struct iovec *batch, size_t count) {
 }
 
 mmk_status mmk_os_prefetch(const mmk_span *spans, size_t count) {
-    int process = count > 1 ? (int)syscall(SYS_pidfd_open, getpid(), 0) : -1;
+    struct iovec batch[BATCH];
+    size_t next = 0, inside = 0, used;
+    int process = (int)syscall(SYS_pidfd_open, getpid(), 0);
     mmk_status status = MMK_OK;
-    for (size_t i = 0; i < count && status == MMK_OK;) {
-        size_t done = 0;
-        if (process >= 0) {
-            struct iovec batch[BATCH];
-            size_t n = count - i < BATCH ? count - i : BATCH;
-            for (size_t k = 0; k < n; k++)
-                batch[k] = (struct iovec){spans[i + k].at, spans[i + k].length_bytes};
-            done = advise_batch(process, batch, n);
-        }
-        if (done == 0) { /* alone, or refused: one call for this one, which also tells the reason */
-            if (madvise(spans[i].at, spans[i].length_bytes, MADV_WILLNEED) != 0)
+    while (status == MMK_OK && (used = next_batch(spans, count, &next, &inside, batch)) > 0) {
+        size_t done = process >= 0 && used > 1 ? advise_batch(process, batch, used) : 0;
+        for (; done < used && status == MMK_OK; done++) /* alone or refused; tells the reason, too */
+            if (madvise(batch[done].iov_base, batch[done].iov_len, MADV_WILLNEED) != 0)
                 status = errno;
-            done = 1;
-        }
-        i += done;
     }
     if (process >= 0)
         close(process);

@@ -39,6 +39,7 @@ mmk_status mmk_os_file_open(const mmk_path_char *path, const mmk_path_char *bene
 mmk_status mmk_os_file_adopt(int descriptor, mmk_handle *out);
 void mmk_os_file_close(mmk_handle file);
 mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info);
+mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes); /* of a regular file */
 mmk_status mmk_os_file_resize(mmk_handle file, uint64_t size_bytes);
 /* Reserves blocks for a range; neither the file's size nor its bytes change. */
 mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t length_bytes);

@@ -79,7 +79,8 @@ mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info) {
     if (S_ISREG(found.st_mode)) {
         info->kind = MMK_FILE_REGULAR;
         info->size_bytes = (uint64_t)found.st_size;
-        info->huge_page_bytes = mmk__os_huge_page_bytes((int)file);
+        if ((size_t)found.st_blksize > mmk_os_page_bytes()) /* as hugetlbfs says; few others do */
+            info->huge_page_bytes = mmk__os_huge_page_bytes((int)file);
     } else if (S_ISBLK(found.st_mode)) {
         info->kind = MMK_FILE_BLOCK_DEVICE;
         if (!mmk__os_block_device_bytes((int)file, &info->size_bytes))
@@ -87,6 +88,14 @@ mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info) {
     } else {
         info->kind = S_ISCHR(found.st_mode) ? MMK_FILE_CHAR_DEVICE : MMK_FILE_OTHER;
     }
+    return MMK_OK;
+}
+
+mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes) {
+    struct stat found;
+    if (fstat((int)file, &found) != 0)
+        return errno;
+    *size_bytes = (uint64_t)found.st_size;
     return MMK_OK;
 }
 

@@ -79,8 +79,21 @@ static unmap_view unmap_view2(void) {
     return (unmap_view)look_up(&known, L"kernelbase.dll", "UnmapViewOfFile2");
 }
 
+/* Tried, not only looked for: Wine 8 has the functions, without placeholders. */
 static bool has_placeholders(void) {
-    return virtual_alloc2() != NULL && map_view3() != NULL && unmap_view2() != NULL;
+    static atomic_int known; /* 1: yes, -1: no */
+    int found = atomic_load(&known);
+    if (found == 0) {
+        found = -1;
+        if (virtual_alloc2() != NULL && map_view3() != NULL && unmap_view2() != NULL) {
+            void *probe = virtual_alloc2()(NULL, NULL, 65536, MEM_RESERVE | RESERVE_PLACEHOLDER,
+                                           PAGE_NOACCESS, NULL, 0);
+            if (probe != NULL && VirtualFree(probe, 0, MEM_RELEASE))
+                found = 1;
+        }
+        atomic_store(&known, found);
+    }
+    return found > 0;
 }
 
 /* Never MMK_OK: for use where a call is known to have failed. */
@@ -297,6 +310,14 @@ mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info) {
     info->size_bytes = (uint64_t)size.QuadPart;
     info->device = found.dwVolumeSerialNumber;
     info->inode = (uint64_t)found.nFileIndexHigh << 32 | found.nFileIndexLow;
+    return MMK_OK;
+}
+
+mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes) {
+    LARGE_INTEGER size;
+    if (!GetFileSizeEx(handle_of(file), &size))
+        return failure();
+    *size_bytes = (uint64_t)size.QuadPart;
     return MMK_OK;
 }
 

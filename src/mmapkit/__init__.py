@@ -1,5 +1,7 @@
 """mmapkit: memory mapping for Python and numpy that survives what happens to the file."""
 
+from typing import TYPE_CHECKING
+
 from mmapkit.errors import FormatError, MappingFault, UnraisedFaultWarning, UnsupportedError
 from mmapkit.faults import disable_guard, enable_guard, guard_enabled
 from mmapkit.mapping import (
@@ -12,6 +14,9 @@ from mmapkit.mapping import (
     temporary,
 )
 from mmapkit.residency import Residency, residency
+
+if TYPE_CHECKING:
+    from mmapkit.array import MappedArray, create_array, open_array
 
 __version__ = "0.1.0"
 
@@ -49,7 +54,8 @@ def __getattr__(name: str) -> object:
     if name in _NUMBERS:
         from mmapkit import array
 
-        return getattr(array, name)
+        globals().update({number: getattr(array, number) for number in _NUMBERS})
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

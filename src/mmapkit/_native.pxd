@@ -189,5 +189,7 @@ cdef extern from "mmk/scalar.h" nogil:
 cdef extern from "os/os.h" nogil:
     size_t mmk_os_page_bytes()
     size_t mmk_os_granularity_bytes()
+    mmk_status mmk_os_file_read(mmk_handle file, uint64_t offset, void *buffer,
+                                size_t length_bytes, size_t *done)
     mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,
                              mmk_cached *cached)

@@ -14,11 +14,10 @@ from cpython.buffer cimport (PyBUF_CONTIG_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBu
                              PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.float cimport PyFloat_AsDouble, PyFloat_FromDouble
-from cpython.long cimport PyLong_AsLongLong, PyLong_AsSsize_t, PyLong_CheckExact, PyLong_FromLong
+from cpython.long cimport PyLong_CheckExact, PyLong_FromLong
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyIndex_Check, PyNumber_Index
-from cpython.pyport cimport PY_SSIZE_T_MAX
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
@@ -52,6 +51,16 @@ cdef extern from *:
     #endif
     }
 
+    /* An index; what is beyond any mapping becomes an index that is out of every range. */
+    static inline Py_ssize_t mmk_py_index(PyObject *number) {
+        Py_ssize_t index = PyLong_AsSsize_t(number);
+        if (index == -1 && PyErr_Occurred()) {
+            PyErr_Clear();
+            index = PY_SSIZE_T_MAX;
+        }
+        return index;
+    }
+
     /* Async-signal-safe: documented so for PyErr_SetInterruptEx. */
     static void mmk_py_notify(void) {
     #ifdef SIGBUS
@@ -61,6 +70,7 @@ cdef extern from *:
     """
     bint FREE_THREADED "MMK_FREE_THREADED"
     mmk_path_char *mmk_py_path(object path) except NULL
+    Py_ssize_t to_index "mmk_py_index"(object number)
     void mmk_py_notify() noexcept nogil
 
 cdef extern from "Python.h":
@@ -700,6 +710,22 @@ cdef class Region:
         finally:
             mmk_region_unpin(&self.c)
 
+    def _peek(self, size_t count):
+        """The first bytes of the file, read without faulting a page in; fewer if it is shorter."""
+        cdef size_t done = 0
+        cdef mmk_status status
+        self._pin()
+        try:
+            if self.c.backend == MMK_BACKEND_MEMORY:
+                return self.read(0, min(count, self.c.size_bytes))
+            result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
+            status = mmk_os_file_read(self.c.file.handle, self.c.offset, PyBytes_AS_STRING(result),
+                                      count, &done)
+            self._raise(status, "read the file's head")
+            return result if done == count else result[:done]
+        finally:
+            mmk_region_unpin(&self.c)
+
     def read_into(self, offset, buffer):
         """Copy bytes out, into a writable buffer, which is filled; return how many that are.
 
@@ -1137,14 +1163,6 @@ cdef class Region:
 
 
 # --- conversions ------------------------------------------------------------------------------
-
-cdef inline Py_ssize_t to_index(object key) except? -1:
-    """An index; IndexError if it is beyond any mapping."""
-    try:
-        return PyLong_AsSsize_t(key)
-    except OverflowError:
-        raise IndexError(f"index {key} is out of range for any mapping") from None
-
 
 cdef object index_or_none(object value, str name):
     """Run __index__ before a region is pinned: it may do anything, even close it."""

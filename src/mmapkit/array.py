@@ -14,7 +14,7 @@ from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping, type_of_file
 from mmapkit.mapping import open as open_mapping
-from mmapkit.views import normal_shape, storable_dtype
+from mmapkit.views import Order, ndarray_at, normal_shape, storable_dtype
 
 __all__ = ["MappedArray", "create_array", "open_array"]
 
@@ -69,7 +69,7 @@ class MappedArray:
 
     def _make_view(self) -> npt.NDArray[Any]:
         layout = self._layout
-        return self.mapping.array(layout.dtype, layout.shape, layout.offset, layout.order)
+        return ndarray_at(self.mapping, layout.dtype, layout.shape, layout.offset, layout.order)
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class MappedArray:
         return self._layout.nbytes
 
     @property
-    def order(self) -> str:
+    def order(self) -> Order:
         """``"C"`` (rows together) or ``"F"`` (columns together)."""
         return self._layout.order
 
@@ -236,7 +236,7 @@ def open_array(
     dtype: npt.DTypeLike | None = None,
     shape: int | Sequence[int] | None = None,
     offset: int | None = None,
-    order: str = "C",
+    order: Order = "C",
     reserve: int | None = None,
 ) -> MappedArray:
     """Map the array in a file: a ``.npy`` file by its header, any other as raw bytes.
@@ -288,7 +288,7 @@ def open_array(
     try:
         found = None
         if offset is None:
-            found = npy.read_layout(mapping.read, mapping.size, mapping.path)
+            found = npy.read_layout(mapping._peek, mapping.size, mapping.path)
         if found is None:
             found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order)
         else:
@@ -316,7 +316,7 @@ def create_array(
     shape: int | Sequence[int],
     dtype: npt.DTypeLike = "f8",
     *,
-    order: str = "C",
+    order: Order = "C",
     overwrite: bool = False,
     sparse: bool = False,
 ) -> MappedArray:

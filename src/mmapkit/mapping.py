@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmapkit.rawfile import MappingFile
+    from mmapkit.views import Order
 
 __all__ = [
     "Mapping",
@@ -116,7 +117,7 @@ class Mapping(Region):
         dtype: npt.DTypeLike,
         shape: int | Sequence[int] | None = None,
         offset: int = 0,
-        order: str = "C",
+        order: Order = "C",
         strides: Sequence[int] | None = None,
     ) -> npt.NDArray[Any]:
         """See the bytes as a plain `numpy.ndarray`, without copying.
@@ -334,9 +335,7 @@ def _reopen(
     return open(path, mode, offset=offset, length=length, reserve=reserve, backend=backend)
 
 
-def anonymous(
-    size: int, huge_pages: bool | None = None, *, reserve: int | None = None
-) -> Mapping:
+def anonymous(size: int, huge_pages: bool | None = None, *, reserve: int | None = None) -> Mapping:
     """Take memory that belongs to no file: zeros, private to this process, gone when closed.
 
     Parameters
@@ -373,5 +372,4 @@ def temporary(
         As for `open()`.
     """
     with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
-        mapping = open(file.fileno(), "r+", size=size, reserve=reserve)
-    return mapping
+        return open(file.fileno(), "r+", size=size, reserve=reserve)

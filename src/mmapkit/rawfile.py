@@ -105,8 +105,10 @@ class MappingFile(io.RawIOBase):
             count = min(len(view), self._left())
             if len(view) and not count:
                 raise OSError(
-                    27, f"position {self._position} is at the end of a mapping of "
-                    f"{self._mapping.size} bytes: resize() it first", self.name,
+                    27,
+                    f"position {self._position} is at the end of a mapping of "
+                    f"{self._mapping.size} bytes: resize() it first",
+                    self.name,
                 )
             self._mapping.write(self._position, view[:count])
         self._position += count

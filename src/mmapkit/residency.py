@@ -59,7 +59,7 @@ class Residency:
 
     @property
     def pages(self) -> npt.NDArray[np.bool_] | None:
-        """One bool for each page, first to last, as an ndarray; None where only counts are known."""
+        """One bool for each page, as an ndarray; None where only counts are known."""
         if self._flags is None:
             return None
         import numpy as np

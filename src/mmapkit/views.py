@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from mmapkit.mapping import Mapping
 
-__all__ = ["ndarray_over", "normal_shape", "storable_dtype"]
+Order = Literal["C", "F"]
+
+__all__ = ["Order", "ndarray_at", "ndarray_over", "normal_shape", "storable_dtype"]
 
 
 def storable_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -34,7 +36,7 @@ def storable_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def normal_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """Return the shape as a tuple of ints; ValueError for negative ones."""
-    lengths: Sequence[Any] = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
+    lengths: Sequence[Any] = (shape,) if hasattr(shape, "__index__") else tuple(shape)
     result = tuple(operator.index(length) for length in lengths)
     if any(length < 0 for length in result):
         raise ValueError(f"shape {result} has a negative length")
@@ -58,7 +60,7 @@ def ndarray_over(
     dtype: npt.DTypeLike,
     shape: int | Sequence[int] | None = None,
     offset: int = 0,
-    order: str = "C",
+    order: Order = "C",
     strides: Sequence[int] | None = None,
 ) -> npt.NDArray[Any]:
     """See `Mapping.array`."""
@@ -88,9 +90,22 @@ def ndarray_over(
             f"an array of {kind}, shape {lengths} at offset {offset} takes bytes "
             f"[{offset + first}, {offset + last}), but the mapping has {size}"
         )
+    found = ndarray_at(mapping, kind, lengths, offset, order, steps)
+    if mapping.faulted:
+        mapping._raise_if_lost(offset + first, last - first)
+    return found
+
+
+def ndarray_at(
+    mapping: Mapping,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    offset: int,
+    order: Order,
+    strides: tuple[int, ...] | None = None,
+) -> npt.NDArray[Any]:
+    """Make the view, of a layout that was checked before."""
     # The export has to live as long as the array. np.ndarray(buffer=x) gives it back at once, even
     # that of a memoryview (numpy#9562); np.frombuffer keeps one of its own.
     held = np.frombuffer(mapping[:], np.uint8)
-    if mapping.faulted:
-        mapping._raise_if_lost(offset + first, last - first)
-    return np.ndarray(lengths, kind, held, offset, steps, order)  # type: ignore[call-overload, no-any-return]
+    return np.ndarray(shape, dtype, held, offset, strides, order)

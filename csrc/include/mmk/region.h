@@ -74,7 +74,8 @@ typedef struct mmk_region {
     unsigned protection;
     bool sparse;
     bool to_end;                 /* the visible bytes follow the end of the file */
-    uint64_t planned_file_bytes; /* while resizing: where the file shall end */
+    bool cut_planned;            /* a resize is going on that makes the file shorter, ... */
+    uint64_t planned_file_bytes; /* ... to this */
     bool has_map;                /* `base` is mapped; an empty region may have none */
     uint64_t offset;             /* of data[0] in the file */
     unsigned char *base;         /* page-aligned, at or before `data` */

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from mmapkit.views import Order
+
 __all__ = ["Layout"]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Where an array lies in its file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    order: str
+    order: Order
     offset: int
 
     @property

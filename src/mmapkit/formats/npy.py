@@ -12,6 +12,7 @@ goes through `ast.literal_eval` after its length was bounded.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,13 +22,15 @@ from numpy.lib import format as numpy_format
 
 from mmapkit.errors import FormatError
 from mmapkit.formats.layout import Layout
-from mmapkit.views import storable_dtype
+from mmapkit.views import Order, storable_dtype
 
 __all__ = ["MAGIC", "header_for", "read_layout"]
 
 MAGIC: Final = b"\x93NUMPY"
 # numpy refuses more than 10,000 by default; dtypes of many fields need more.
 MAX_HEADER_BYTES: Final = 1 << 18
+# numpy pads the headers of plain arrays to this.
+USUAL_HEADER_BYTES: Final = 128
 ALIGNMENT: Final = 64
 # Room for the first axis to grow without moving the data, as numpy leaves it.
 GROWTH_DIGITS: Final = 21
@@ -39,15 +42,13 @@ _PLAIN: Final = re.compile(
 _PYTHON_2_LONG: Final = re.compile(r"(?<=\d)L\b")
 
 
-def read_layout(
-    read: Callable[[int, int], bytes], file_bytes: int, path: str | None
-) -> Layout | None:
+def read_layout(peek: Callable[[int], bytes], file_bytes: int, path: str | None) -> Layout | None:
     """Parse a header; None if the file does not begin with the magic bytes.
 
     Parameters
     ----------
-    read : callable
-        ``read(offset, size)``, as `Mapping.read`; sizes never pass the end of the file.
+    peek : callable
+        ``peek(count)`` returns the file's first bytes, `count` of them or all there are.
     file_bytes : int
         The file's size.
     path : str or None
@@ -60,7 +61,7 @@ def read_layout(
     ValueError
         If the file holds Python objects.
     """
-    head = read(0, min(file_bytes, 128))
+    head = peek(USUAL_HEADER_BYTES)
     if head[:6] != MAGIC:
         return None
     version = tuple(head[6:8])
@@ -81,10 +82,14 @@ def read_layout(
             f"{path!r}: the header claims to end at byte {start + length}, but the file has "
             f"{file_bytes} bytes"
         )
-    text = head[start : start + length]
-    if len(text) < length:
-        text = read(start, length)
-    layout = _parse(text, version, start, path)
+    if len(head) < start + length:
+        head = peek(start + length)
+    try:
+        layout = _parse(head[start : start + length], version, start)
+    except FormatError as error:
+        raise FormatError(f"{path!r}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path!r}: {error}") from None
     if layout.offset + layout.nbytes > file_bytes:
         raise FormatError(
             f"{path!r}: the header promises {layout.dtype} of shape {layout.shape}, which ends at "
@@ -93,7 +98,9 @@ def read_layout(
     return layout
 
 
-def _parse(text: bytes, version: tuple[int, ...], start: int, path: str | None) -> Layout:
+# Pipelines open many files that look alike.
+@functools.lru_cache(256)
+def _parse(text: bytes, version: tuple[int, ...], start: int) -> Layout:
     descr: Any
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
@@ -101,20 +108,17 @@ def _parse(text: bytes, version: tuple[int, ...], start: int, path: str | None) 
         fortran = plain[2] == b"True"
         shape = tuple(int(length) for length in plain[3].split(b",") if length.strip())
     else:
-        descr, fortran, shape = _parse_literal(text, version, start, path)
+        descr, fortran, shape = _parse_literal(text, version, start)
     try:
         dtype = np.dtype(descr) if isinstance(descr, str) else numpy_format.descr_to_dtype(descr)
     except (TypeError, ValueError, KeyError, IndexError, SyntaxError) as error:
-        raise FormatError(f"{path!r}: no dtype in the header at byte {start}: {error}") from None
-    try:
-        storable_dtype(dtype)
-    except ValueError as error:
-        raise ValueError(f"{path!r}: {error}") from None
+        raise FormatError(f"no dtype in the header at byte {start}: {error}") from None
+    storable_dtype(dtype)
     return Layout(dtype, shape, "F" if fortran else "C", start + len(text))
 
 
 def _parse_literal(
-    text: bytes, version: tuple[int, ...], start: int, path: str | None
+    text: bytes, version: tuple[int, ...], start: int
 ) -> tuple[Any, bool, tuple[int, ...]]:
     try:
         literal = text.decode("utf-8" if version == (3, 0) else "latin-1")
@@ -123,20 +127,20 @@ def _parse_literal(
         except SyntaxError:
             header = ast.literal_eval(_PYTHON_2_LONG.sub("", literal))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise FormatError(f"{path!r}: malformed header at byte {start}: {error}") from None
+        raise FormatError(f"malformed header at byte {start}: {error}") from None
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
         raise FormatError(
-            f"{path!r}: the header at byte {start} must be a dict of descr, fortran_order and shape"
+            f"the header at byte {start} must be a dict of descr, fortran_order and shape"
         )
     shape, fortran = header["shape"], header["fortran_order"]
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise FormatError(f"{path!r}: shape {shape!r} in the header at byte {start}")
+        raise FormatError(f"shape {shape!r} in the header at byte {start}")
     if not isinstance(fortran, bool):
-        raise FormatError(f"{path!r}: fortran_order {fortran!r} in the header at byte {start}")
+        raise FormatError(f"fortran_order {fortran!r} in the header at byte {start}")
     return header["descr"], fortran, shape
 
 
-def header_for(dtype: np.dtype[Any], shape: tuple[int, ...], order: str) -> bytes:
+def header_for(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> bytes:
     """Return the header of an array: the oldest version that can hold it, padded to 64 bytes."""
     literal = (
         f"{{'descr': {numpy_format.dtype_to_descr(dtype)!r}, 'fortran_order': {order == 'F'}, "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy.typing as npt
 
 from mmapkit.formats.layout import Layout
-from mmapkit.views import normal_shape, storable_dtype
+from mmapkit.views import Order, normal_shape, storable_dtype
 
 __all__ = ["layout_of"]
 
@@ -18,7 +18,7 @@ def layout_of(
     dtype: npt.DTypeLike | None,
     shape: int | Sequence[int] | None,
     offset: int | None,
-    order: str,
+    order: Order,
 ) -> Layout:
     """Lay an array out; bytes by default, one dimension to the end of the file by default.
 
