@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guard/registry.h"
 #include "os/os.h"
 #include "os/posix.h"
 
@@ -23,7 +24,6 @@
 
 static atomic_int poison_file = -1;
 static atomic_ulong poison_inode;
-static _Atomic unsigned patch_count;
 static atomic_flag making = ATOMIC_FLAG_INIT;
 
 /* A descriptor may have been closed behind our back, by a daemon that closes them all, and its
@@ -67,15 +67,16 @@ static int poison(void) {
     return file;
 }
 
-bool mmk__poison_lay(uintptr_t from, uintptr_t to, unsigned protection) {
-    int native = mmk__os_protection(protection & ~(unsigned)MMK_PROT_EXEC);
+bool mmk__poison_lay(mmk_fault_record *record, uintptr_t from, uintptr_t to) {
+    int native = mmk__os_protection(record->protection & ~(unsigned)MMK_PROT_EXEC);
     int file = poison();
-    while (from < to && file >= 0 && atomic_load(&patch_count) < MOST_PATCHES) {
+    while (from < to && file >= 0 && atomic_load(&mmk__patch_count) < MOST_PATCHES) {
         size_t length = to - from < POISON_BYTES ? to - from : POISON_BYTES;
         if (mmap((void *)from, length, native, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) ==
             MAP_FAILED)
             break;
-        atomic_fetch_add(&patch_count, 1);
+        atomic_fetch_add(&mmk__patch_count, 1);
+        record->patches++;
         from += length;
     }
     /* Without descriptors or mappings to spare, zeros keep the process alive. */

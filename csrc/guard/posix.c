@@ -35,6 +35,8 @@ enum { SIGNAL_COUNT = sizeof signals / sizeof *signals };
 
 /* Second chances for pages inside a file, so that threads cannot keep each other retrying. */
 #define MOST_RETRIES 4096
+/* How much of the stack a handler uses before it raises its signal again. */
+#define MOST_NESTED_BYTES 65536
 
 typedef void (*plain_handler)(int);
 
@@ -44,7 +46,8 @@ static struct {
     atomic_bool with_info;     /* SA_SIGINFO */
 } previous[SIGNAL_COUNT];
 static _Atomic uintptr_t host_handler;
-static _Atomic uint64_t passing_on; /* the thread that is inside `previous` */
+static _Atomic uint64_t passing_on;      /* the thread that is inside `previous`, ... */
+static _Atomic uintptr_t passing_on_from; /* ... and where its signal frame lies */
 static atomic_bool enabled = true;
 static _Atomic uint64_t main_faults, foreign_signals;
 static void (*_Atomic notify_main)(void);
@@ -62,7 +65,7 @@ static bool is_patched(const mmk_fault_record *record, uintptr_t page) {
 
 static bool lay_tail(mmk_fault_record *record, uintptr_t from) {
     uintptr_t to = record->poisoned_from != 0 ? record->poisoned_from : record->end;
-    if (from < to && !mmk__poison_lay(from, to, record->protection))
+    if (from < to && !mmk__poison_lay(record, from, to))
         return false;
     record->poisoned_from = from;
     return true;
@@ -117,7 +120,7 @@ static bool lay_page(mmk_fault_record *record, uintptr_t page) {
     if (record->page_count == MMK_GUARD_PAGES)
         /* Too many to keep apart. A second wave, below the poisoned tail, gives everything up. */
         return lay_tail(record, record->poisoned_from == 0 ? page : record->base);
-    if (!mmk__poison_lay(page, page + record->page_bytes, record->protection))
+    if (!mmk__poison_lay(record, page, page + record->page_bytes))
         return false;
     record->pages[record->page_count++] = page;
     return true;
@@ -186,12 +189,17 @@ static void pass_on(int number, siginfo_t *info, void *context) {
     if (handler == (uintptr_t)SIG_IGN && !synchronous)
         return;
     /* faulthandler, displaced by us and called from here, puts back what it had displaced, which
-     * may be us, and raises the signal again. */
-    bool in_circles = !synchronous && atomic_load(&passing_on) == me;
+     * may be us, and raises the signal again. That signal's frame lies below the first one's. A
+     * handler that jumped out of the first one (siglongjmp) leaves only a mark, at an address where
+     * the stack is not any more. */
+    uintptr_t frame = (uintptr_t)context, outer = atomic_load(&passing_on_from);
+    bool in_circles = !synchronous && atomic_load(&passing_on) == me &&
+                      frame + sizeof(ucontext_t) < outer && outer - frame < MOST_NESTED_BYTES;
     if (handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN || in_circles) {
         die_of(number, synchronous);
         return;
     }
+    atomic_store(&passing_on_from, frame);
     atomic_store(&passing_on, me);
     if (atomic_load(&previous[i].with_info))
         ((void (*)(int, siginfo_t *, void *))handler)(number, info, context);

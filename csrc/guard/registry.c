@@ -12,6 +12,7 @@ typedef struct {
 static registry_slot slots[MMK_GUARD_SLOTS];
 static _Atomic size_t slots_used;  /* no slot from here on was ever taken */
 static _Atomic size_t lowest_free; /* a hint where to look first */
+_Atomic unsigned mmk__patch_count;
 static mmk_fault_record claimed;   /* stands in a slot that is being filled */
 
 mmk_fault_record *mmk__registry_find(uintptr_t address) {
@@ -80,11 +81,17 @@ mmk_status mmk_guard_publish(mmk_fault_record *record) {
     return MMK_OK;
 }
 
+static void give_patches_back(mmk_fault_record *record) {
+    atomic_fetch_sub(&mmk__patch_count, record->patches);
+    record->patches = 0;
+}
+
 void mmk_guard_retract(mmk_fault_record *record) {
     registry_slot *slot = find_slot(record);
     if (slot == NULL)
         return;
     size_t index = record->slot - 1;
+    give_patches_back(record);
     record->slot = 0;
     atomic_store_explicit(&slot->end, 0, memory_order_relaxed);
     atomic_store_explicit(&slot->record, NULL, memory_order_release);
@@ -217,6 +224,7 @@ bool mmk_guard_damaged(mmk_fault_record *record, const void *at, size_t length_b
 
 void mmk_guard_heal(mmk_fault_record *record) {
     mmk__record_lock(record);
+    give_patches_back(record);
     record->poisoned_from = 0;
     record->page_count = 0;
     record->retries = 0;

@@ -12,6 +12,9 @@ mmk_fault_record *mmk__registry_find(uintptr_t address);
 /* Calls `visit` for every published record. */
 void mmk__registry_each(void (*visit)(mmk_fault_record *record));
 
+/* Mappings of poison in the whole process; each record counts its own, and gives them back. */
+extern _Atomic unsigned mmk__patch_count;
+
 /* Records are changed under a spin lock that the signal handler takes too, so nothing that can
  * fault happens while it is held. */
 void mmk__record_lock(mmk_fault_record *record);

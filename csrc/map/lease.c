@@ -19,22 +19,22 @@
 /* A pin that is about to go is worth waiting for. */
 #define PATIENCE 1000
 
+static void release(mmk_region *region, uint64_t one) {
+    uint64_t after = atomic_fetch_sub(&region->leases, one) - one;
+    if (after == CLOSED) /* the last lease of a region that was closed meanwhile */
+        mmk_region_close_finish(region);
+}
+
 static mmk_status acquire(mmk_region *region, uint64_t one) {
     for (;;) {
         uint64_t before = atomic_fetch_add(&region->leases, one);
         if (!(before & (CLOSED | MOVING)))
             return MMK_OK;
-        atomic_fetch_sub(&region->leases, one);
+        release(region, one);
         if (before & CLOSED)
             return MMK_CLOSED;
         mmk_os_yield();
     }
-}
-
-static void release(mmk_region *region, uint64_t one) {
-    uint64_t after = atomic_fetch_sub(&region->leases, one) - one;
-    if (after == CLOSED) /* the last lease of a region that was closed meanwhile */
-        mmk_region_close_finish(region);
 }
 
 mmk_status mmk_region_pin(mmk_region *region) { return acquire(region, PIN_ONE); }

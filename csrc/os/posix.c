@@ -34,14 +34,17 @@ mmk_status mmk_os_file_open(const mmk_path_char *path, const mmk_path_char *bene
     /* O_NONBLOCK: opening a FIFO would wait for its other end. It means nothing to files. */
     int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (how & MMK_OPEN_WRITE ? O_RDWR : O_RDONLY);
     *created = false;
-    for (;;) {
+    for (int tries = 0;; tries++) {
         int more = 0;
-        if (how & MMK_OPEN_CREATE) /* exclusive first: that is how we learn who made the file */
+        if (how & MMK_OPEN_CREATE) { /* exclusively, which is how we learn who made the file */
             more = *created || (how & MMK_OPEN_EXCLUSIVE) ? O_CREAT | O_EXCL : 0;
+            if (tries > 8) /* neither missing nor there: a symbolic link that leads nowhere */
+                more = O_CREAT;
+        }
         int file = beneath == NULL ? open(path, flags | more, 0666)
                                    : mmk__os_open_beneath(path, beneath, flags | more);
         if (file >= 0) {
-            *created = more != 0;
+            *created = (more & O_EXCL) != 0;
             *out = file;
             return MMK_OK;
         }

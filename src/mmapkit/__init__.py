@@ -1,7 +1,5 @@
 """mmapkit: memory mapping for Python and numpy that survives what happens to the file."""
 
-from typing import TYPE_CHECKING
-
 from mmapkit.errors import FormatError, MappingFault, UnraisedFaultWarning, UnsupportedError
 from mmapkit.faults import disable_guard, enable_guard, guard_enabled
 from mmapkit.mapping import (
@@ -15,6 +13,7 @@ from mmapkit.mapping import (
 )
 from mmapkit.residency import Residency, residency
 
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from mmapkit.array import MappedArray, create_array, open_array
 

@@ -4,8 +4,6 @@ No loops and no policy: those are in csrc/map (C) and in mapping.py (Python).
 """
 
 import os as _os
-import warnings as _warnings
-import weakref as _weakref
 
 from mmapkit import errors as _errors
 
@@ -19,6 +17,7 @@ from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyIndex_Check, PyNumber_Index
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
+from cpython.weakref cimport PyWeakref_NewRef
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -285,13 +284,14 @@ cdef class Region:
 
     cdef int _begin(self) except -1:
         self.opened = True
-        _live[<size_t>&self.c] = _weakref.ref(self)
+        _live[<size_t>&self.c] = PyWeakref_NewRef(self, None)
         return 0
 
     def __del__(self):
         if self.opened and mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
-            _warnings.warn(f"collected with a fault that nobody was told of: {self._fault()}",
-                           _errors.UnraisedFaultWarning, source=self)
+            import warnings
+            warnings.warn(f"collected with a fault that nobody was told of: {self._fault()}",
+                          _errors.UnraisedFaultWarning, source=self)
 
     def __dealloc__(self):
         if self.opened:
@@ -1327,7 +1327,8 @@ cdef int run_rearm(void *argument) noexcept:
     try:
         _rearm()
     except BaseException as error:
-        _warnings.warn(f"the fault guard could not be completed: {error}", RuntimeWarning)
+        import warnings
+        warnings.warn(f"the fault guard could not be completed: {error}", RuntimeWarning)
     return 0
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
-from mmapkit.mapping import Mapping, type_of_file
+from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
 from mmapkit.views import Order, ndarray_at, normal_shape, storable_dtype
+
+if TYPE_CHECKING:
+    from mmapkit.mapping import type_of_file
 
 __all__ = ["MappedArray", "create_array", "open_array"]
 

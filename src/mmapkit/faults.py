@@ -8,18 +8,18 @@ CPython's signal module (`PyErr_SetInterruptEx`, which is async-signal-safe), so
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final
 
 from mmapkit import _native
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any, Final
 
 __all__ = ["disable_guard", "enable_guard", "guard_enabled"]
 
 VARIABLE: Final = "MMAPKIT_GUARD"
-_SIGNAL: Final[int | None] = getattr(signal, "SIGBUS", None)
-
 # Whoever handled SIGBUS in Python before us, and how many of each kind of signal were seen.
 _previous: Callable[[int, FrameType | None], Any] | int | None = None
 _seen_foreign = 0
@@ -44,12 +44,15 @@ def disable_guard() -> None:
 
     The environment variable ``MMAPKIT_GUARD=0`` does the same from the start.
     """
+    import signal
+
     global _previous
     _native.guard_enable(False)
-    if _SIGNAL is not None and signal.getsignal(_SIGNAL) is _on_signal:
+    number = getattr(signal, "SIGBUS", None)
+    if number is not None and signal.getsignal(number) is _on_signal:
         restored = signal.SIG_DFL if _previous is None else _previous
         try:
-            signal.signal(_SIGNAL, restored)
+            signal.signal(number, restored)
         except ValueError:
             return  # not the main thread: what is left there finds nothing to raise
         _previous = None
@@ -62,17 +65,16 @@ def guard_enabled() -> bool:
 
 def rearm() -> None:
     """Take the guard's place back from another handler, which is called for foreign signals."""
-    if _SIGNAL is None:
+    import signal  # here, because most of what importing mmapkit would cost is in it
+
+    global _previous
+    number = getattr(signal, "SIGBUS", None)
+    if number is None:  # Windows
         _native.guard_install(False)
         return
-    # If CPython's handler is in place only because it leads to us, it is not "another".
-    _native.guard_install(signal.getsignal(_SIGNAL) is _on_signal)
-    _take_python_handler(_SIGNAL)
-
-
-def _take_python_handler(number: int) -> None:
-    global _previous
     current = signal.getsignal(number)
+    # If CPython's handler is in place only because it leads to us, it is not "another".
+    _native.guard_install(current is _on_signal)
     if current is _on_signal:
         return
     try:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Self, SupportsIndex
-
 from mmapkit import faults as _faults  # noqa: F401  (arms the guard's Python side)
 from mmapkit._native import Region, allocation_granularity, page_size, supported_advice
 from mmapkit.residency import Residency, of_mapping
 
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+    from typing import IO, Any, Final, Self
+
     import numpy.typing as npt
 
     from mmapkit.rawfile import MappingFile
     from mmapkit.views import Order
+
+    type_of_file = str | bytes | os.PathLike[str] | int | IO[Any]
 
 __all__ = [
     "Mapping",
@@ -27,8 +29,6 @@ __all__ = [
     "supported_advice",
     "temporary",
 ]
-
-type_of_file = str | bytes | os.PathLike[str] | int | IO[Any]
 
 _WRITE, _CREATE, _EXCLUSIVE = 1, 2, 4  # mmk/file.h
 _READ_MODE, _WRITE_MODE, _COPY_MODE = 0, 1, 2  # mmk/region.h
@@ -86,7 +86,7 @@ class Mapping(Region):
 
     def __contains__(self, item: object) -> bool:
         """Tell whether a byte (int) or a run of bytes occurs, as for `bytearray`."""
-        if isinstance(item, SupportsIndex):
+        if hasattr(item, "__index__"):
             value = item.__index__()
             if not 0 <= value <= 255:
                 raise ValueError(f"a byte must be from 0 to 255, not {value}")
@@ -172,7 +172,7 @@ class Mapping(Region):
         length : int, optional
             How many bytes; to the end by default.
         """
-        if isinstance(offset, SupportsIndex):
+        if hasattr(offset, "__index__"):
             start = offset.__index__()
             if length is None:
                 length = max(0, len(self) - start)
@@ -371,5 +371,7 @@ def temporary(
     reserve : int, optional
         As for `open()`.
     """
+    import tempfile
+
     with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
         return open(file.fileno(), "r+", size=size, reserve=reserve)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from mmapkit import _native
 
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt

@@ -69,6 +69,7 @@ typedef struct mmk_fault_record {
     uintptr_t poisoned_from; /* from here to `end` all is poison; 0 if nothing is */
     uintptr_t retried[8];    /* pages that were given a second chance */
     unsigned retries;
+    unsigned patches;        /* mappings of poison that were laid */
     unsigned page_count;
     uintptr_t pages[MMK_GUARD_PAGES]; /* single pages that were patched */
 } mmk_fault_record;

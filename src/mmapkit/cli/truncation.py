@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from mmapkit.cli.subject import Subject
 from mmapkit.errors import MappingFault
 from mmapkit.faults import guard_enabled
+from mmapkit.mapping import Mapping, page_size
 from mmapkit.mapping import open as open_mapping
 
 MOST_BYTES: Final = 64 << 20
@@ -55,29 +54,37 @@ def copy_of(subject: Subject, directory: str) -> Subject:
     return Subject(path, subject.kind, subject.dtype, subject.offset, items, 1)
 
 
+def _cut_of(copy: Subject) -> int:
+    """Where to cut: in the middle, at a page, for a page that is cut in two reads as zeros."""
+    return (copy.offset + copy.nbytes) // 2 // page_size() * page_size()
+
+
 def catch(copy: Subject) -> MappingFault | None:
     """Sum until the fault arrives, and return it; None if the sum never noticed."""
-    cutting = threading.Timer(_DELAY_S, os.truncate, (copy.path, 0))
-    deadline = time.monotonic() + _PATIENCE_S
+    cutting = threading.Timer(_DELAY_S, os.truncate, (copy.path, _cut_of(copy)))
     with open_mapping(copy.path) as mapping:
         try:
-            array = mapping.array(copy.dtype, copy.items, copy.offset)
-            cutting.start()
-            while time.monotonic() < deadline:
-                with mapping.guard():  # the main thread needs none, but this may be another
-                    array.sum()
+            _sum_on(mapping, copy, cutting)
         except MappingFault as fault:
-            return fault.with_traceback(None)  # whose frames would keep `array` alive
+            return fault.with_traceback(None)  # its frames would keep the array alive
         finally:
             cutting.join()
-            array = np.empty(0)
     return None
+
+
+def _sum_on(mapping: Mapping, copy: Subject, cutting: threading.Timer) -> None:
+    array = mapping.array(copy.dtype, copy.items, copy.offset)
+    deadline = time.monotonic() + _PATIENCE_S
+    cutting.start()
+    while time.monotonic() < deadline:
+        with mapping.guard():  # the main thread needs none, but this may be another one
+            array.sum()
 
 
 def with_memmap(copy: Subject) -> str:
     """Do the same with numpy.memmap in another process; return how that ended, in words."""
-    numbers = map(str, (copy.offset, copy.items, 0))
-    command: list[Any] = [sys.executable, "-c", _RIVAL, copy.path, copy.dtype.str, *numbers]
+    numbers = map(str, (copy.offset, copy.items, _cut_of(copy)))
+    command = [sys.executable, "-c", _RIVAL, copy.path, copy.dtype.str, *numbers]
     status = subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
     if status < 0:
         return f"{signal.Signals(-status).name}, exit status {status}"

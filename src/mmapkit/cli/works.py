@@ -19,7 +19,6 @@ RIVALS: Final = ("numpy.memmap", "mmap", "read")
 Contenders = dict[str, Callable[[], Any]]
 Array = npt.NDArray[Any]
 
-_PREFETCH_BYTES = 1 << 20
 _MOST_ROWS = 2000
 _ROWS_BYTES = 16 << 20
 
@@ -60,18 +59,12 @@ def opening(subject: Subject) -> Contenders:
     return dict(zip((OURS, *RIVALS), (ours, with_memmap, with_mmap), strict=False))
 
 
-def one_pass(subject: Subject, *, prefetch: bool) -> Contenders:
+def one_pass(subject: Subject) -> Contenders:
     """Compute the answer over everything."""
     dtype, offset, items, answer = subject.dtype, subject.offset, subject.items, subject.answer
 
     def ours() -> Any:
         with _ours(subject, items) as a:
-            if prefetch:
-                end = offset + subject.nbytes
-                a.mapping.prefetch(
-                    (start, min(_PREFETCH_BYTES, end - start))
-                    for start in range(offset, end, _PREFETCH_BYTES)
-                )
             return answer(np.asarray(a))
 
     def with_memmap() -> Any:

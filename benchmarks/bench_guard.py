@@ -1,0 +1,112 @@
+"""What the fault guard costs where nothing faults: the same work in processes with and without.
+
+Three processes take turns: guard off (the reference), guard on, and guard off once more. The last
+one is the control: how far it strays from 1 is how far two processes stray that do the same. Each
+generation of processes is new, since where their memory lies makes a difference of its own.
+"""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from benchmarks.effort import Effort
+from benchmarks.files import Files
+from benchmarks.guard_child import STATEMENTS
+from benchmarks.harness import Comparison, Way, WrongAnswer, summarise
+
+TITLE = "guard: what the fault guard costs, MMAPKIT_GUARD=1 over MMAPKIT_GUARD=0"
+
+_BYTES = 1 << 20
+_WAYS = (
+    Way("limit", "guard off", "", {}),
+    Way("ours", "guard on", "", {}),
+    Way("limit", "guard off, control", "", {}),
+)
+_GUARDS = ("0", "1", "0")
+
+
+def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
+    paths = (
+        files.random_bytes(_BYTES),
+        files.npy(np.random.default_rng(1).random(_BYTES // 8)),
+    )
+    seconds: dict[str, list[list[float]]] = {work: [[], [], []] for work in STATEMENTS}
+    for generation in range(effort.guard_generations):
+        with ExitStack() as stack:
+            children = [stack.enter_context(Child(guard, *paths)) for guard in _GUARDS]
+            counts = {work: _count(children[0], work, effort) for work in STATEMENTS}
+            for work, count in counts.items():
+                _check(work, children)
+                for turn in range(effort.rounds):
+                    for position in range(3):
+                        index = (position + turn + generation) % 3
+                        seconds[work][index].append(children[index].seconds(work, count))
+    return [_conclude(summarise(work, _WAYS, times)) for work, times in seconds.items()]
+
+
+def _count(child: "Child", work: str, effort: Effort) -> int:
+    """How often a work is run in one turn."""
+    child.seconds(work, 3)
+    return max(1, round(effort.sample_s / child.seconds(work, 3)))
+
+
+def _check(work: str, children: list["Child"]) -> None:
+    if len({child.ask(work, 0) for child in children}) != 1:
+        raise WrongAnswer(f"{work}: the answer depends on the guard")
+
+
+def _conclude(comparison: Comparison) -> Comparison:
+    line = comparison.lines[1]
+    if line.low <= 1 <= line.high:
+        verdict = "1.0 lies within the spread"
+    elif max(line.ratio, 1 / line.ratio) < 1.01:
+        verdict = "1.0 lies outside the spread, by less than 1 %"
+    else:
+        verdict = "1.0 lies outside the spread"
+    return comparison.remark(1, verdict)
+
+
+class Child:
+    """One process of guard_child."""
+
+    def __init__(self, guard: str, path: Path, npy: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.guard_child", str(path), str(npy)],
+            env={**os.environ, "MMAPKIT_GUARD": guard},
+            cwd=Path(__file__).parent.parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, work: str, count: int) -> str:
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{work}\t{count}\n")
+        process.stdin.flush()
+        if answer := process.stdout.readline():
+            return answer
+        raise RuntimeError(f"the process that times {work!r} ended: {process.wait()}")
+
+    def seconds(self, work: str, count: int) -> float:
+        return float(self.ask(work, count))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        self._process.communicate()

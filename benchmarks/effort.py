@@ -1,0 +1,25 @@
+"""How much is measured: `FULL` for tables, `QUICK` while developing, `SMOKE` for tests."""
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Rounds, sizes and counts of one run."""
+
+    name: str
+    rounds: int
+    sample_s: float  # time that one way is run for, in each round
+    big_bytes: int
+    random_count: int
+    cold_rounds: int
+    cold_random_count: int
+    process_rounds: int
+    guard_generations: int  # pairs of processes, one after the other
+
+
+FULL = Effort("full", 11, 0.04, 1024 * MIB, 100_000, 5, 4_000, 31, 6)
+QUICK = Effort("quick", 7, 0.008, 256 * MIB, 100_000, 3, 1_000, 9, 2)
+SMOKE = Effort("smoke", 2, 0.0001, 1 * MIB, 500, 1, 20, 1, 1)
