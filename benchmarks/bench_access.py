@@ -5,7 +5,6 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,62 +37,60 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
 
 def _bytes(path: Path, effort: Effort) -> list[Comparison]:
     data = path.read_bytes()
-    with mk.open(path) as m, path.open("rb") as file:
+    m = mk.open(path)
+    with path.open("rb") as file:
         s = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        n = {"m": m, "s": s, "i": _OFFSET, "j": _OFFSET + 64, "struct": struct}
-        n |= {"v": memoryview(s), "x": m[:], "unpack_d": struct.Struct("<d").unpack_from}
-        value = m.load("<d", _OFFSET)
-        comparisons = [
-            compare(
-                "one byte",
-                [
-                    Way("ours", "m[i]", "m[i]", n),
-                    Way("rival", "mmap.mmap: s[i]", "s[i]", n, target=1.0),
-                    limits.byte_of_bytes(data, _OFFSET),
-                ],
-                effort,
-            ),
-            compare(
-                "one scalar, '<d'",
-                [
-                    Way("ours", 'm.load("<d", i)', 'm.load("<d", i)', n),
-                    Way(
-                        "rival",
-                        'struct.unpack_from("<d", s, i)',
-                        'struct.unpack_from("<d", s, i)',
-                        n,
-                        answer='struct.unpack_from("<d", s, i)[0]',
-                        target=1.5,
-                    ),
-                    Way("rival", "Struct.unpack_from(s, i)[0]", "unpack_d(s, i)[0]", n),
-                    limits.float_from_c(value),
-                ],
-                effort,
-            ),
-            compare(
-                "slice of 64 bytes",
-                [
-                    Way("ours", "m[i:j], a view", "m[i:j]", n),
-                    Way("ours", "x[i:j], a view, x = m[:] beforehand", "x[i:j]", n),
-                    Way("rival", "memoryview(mmap)[i:j], a view", "v[i:j]", n),
-                    Way("rival", "memoryview(s)[i:j], a view", "memoryview(s)[i:j]", n),
-                    Way("rival", "mmap.mmap: s[i:j], a copy", "s[i:j]", n),
-                ],
-                effort,
-            ),
-            compare(
-                "read of 64 bytes, a copy",
-                [
-                    Way("ours", "m.read(i, 64)", "m.read(i, 64)", n),
-                    Way("rival", "mmap.mmap: s[i:j]", "s[i:j]", n),
-                    Way("limit", "bytes: b[i:j]", "b[i:j]", {**n, "b": data}),
-                ],
-                effort,
-            ),
-        ]
-        # The mapping closes at the end of the block: its view goes first.
-        n["x"].release()
-    return comparisons
+    n = {"m": m, "s": s, "i": _OFFSET, "j": _OFFSET + 64, "struct": struct}
+    n |= {"v": memoryview(s), "x": m[:], "unpack_d": struct.Struct("<d").unpack_from}
+    value = m.load("<d", _OFFSET)
+    return [
+        compare(
+            "one byte",
+            [
+                Way("ours", "m[i]", "m[i]", n),
+                Way("rival", "mmap.mmap: s[i]", "s[i]", n, target=1.0),
+                limits.byte_of_bytes(data, _OFFSET),
+            ],
+            effort,
+        ),
+        compare(
+            "one scalar, '<d'",
+            [
+                Way("ours", 'm.load("<d", i)', 'm.load("<d", i)', n),
+                Way(
+                    "rival",
+                    'struct.unpack_from("<d", s, i)',
+                    'struct.unpack_from("<d", s, i)',
+                    n,
+                    answer='struct.unpack_from("<d", s, i)[0]',
+                    target=1.5,
+                ),
+                Way("rival", "Struct.unpack_from(s, i)[0]", "unpack_d(s, i)[0]", n),
+                limits.float_from_c(value),
+            ],
+            effort,
+        ),
+        compare(
+            "slice of 64 bytes",
+            [
+                Way("ours", "m[i:j], a view", "m[i:j]", n),
+                Way("ours", "x[i:j], a view, x = m[:] beforehand", "x[i:j]", n),
+                Way("rival", "memoryview(mmap)[i:j], a view", "v[i:j]", n),
+                Way("rival", "memoryview(s)[i:j], a view", "memoryview(s)[i:j]", n),
+                Way("rival", "mmap.mmap: s[i:j], a copy", "s[i:j]", n),
+            ],
+            effort,
+        ),
+        compare(
+            "read of 64 bytes, a copy",
+            [
+                Way("ours", "m.read(i, 64)", "m.read(i, 64)", n),
+                Way("rival", "mmap.mmap: s[i:j]", "s[i:j]", n),
+                Way("limit", "bytes: b[i:j]", "b[i:j]", {**n, "b": data}),
+            ],
+            effort,
+        ),
+    ]
 
 
 def _arrays(path: Path, plain: np.ndarray, effort: Effort) -> list[Comparison]:

@@ -24,9 +24,9 @@ TITLE = "guard: what the fault guard costs, MMAPKIT_GUARD=1 over MMAPKIT_GUARD=0
 
 _BYTES = 1 << 20
 _WAYS = (
-    Way("limit", "guard off", "", {}),
+    Way("ours", "guard off", "", {}),
     Way("ours", "guard on", "", {}),
-    Way("limit", "guard off, control", "", {}),
+    Way("ours", "guard off, control", "", {}),
 )
 _GUARDS = ("0", "1", "0")
 

@@ -88,24 +88,22 @@ def _warm_from_python(path: Path, offsets: np.ndarray, effort: Effort) -> Compar
     positions = offsets.tolist()
     index = offsets.astype(np.intp)
     memory = np.fromfile(path, np.uint8)
-    with mk.open(path) as m, path.open("rb") as file:
+    m = mk.open(path)
+    x = m.array("u1")
+    p = np.memmap(path, np.uint8, "r")
+    with path.open("rb") as file:
         s = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        p = np.memmap(path, np.uint8, "r")
-        x = m.array("u1")
-        comparison = compare(
-            f"{len(offsets):,} random bytes of {effort.big_bytes >> 20:,} MiB, warm, from Python",
-            [
-                call("ours", 'm.array("u1")[idx].sum()', lambda: x[index].sum()),
-                call("rival", "np.memmap[idx].sum()", lambda: p[index].sum()),
-                call("ours", "sum(m[i] for i in idx)", lambda: sum(m[i] for i in positions)),
-                call("rival", "sum(mmap[i] for i in idx)", lambda: sum(s[i] for i in positions)),
-                call("limit", "ndarray[idx].sum()", lambda: memory[index].sum()),
-            ],
-            effort,
-        )
-        s.close()
-        del x
-    return comparison
+    return compare(
+        f"{len(offsets):,} random bytes of {effort.big_bytes >> 20:,} MiB, warm, from Python",
+        [
+            call("ours", 'm.array("u1")[idx].sum()', lambda: x[index].sum()),
+            call("rival", "np.memmap[idx].sum()", lambda: p[index].sum()),
+            call("ours", "sum(m[i] for i in idx)", lambda: sum(m[i] for i in positions)),
+            call("rival", "sum(mmap[i] for i in idx)", lambda: sum(s[i] for i in positions)),
+            call("limit", "ndarray[idx].sum()", lambda: memory[index].sum()),
+        ],
+        effort,
+    )
 
 
 def _cold(

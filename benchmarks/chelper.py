@@ -13,16 +13,12 @@ _PATH, _ADDRESS, _SIZE = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t
 _SIGNATURES = {
     "sum_words": [_ADDRESS, _SIZE],
     "sum_at": [_ADDRESS, _ADDRESS, _SIZE],
-    "fseek_sum_at": [_FAILED = 2**64 - 1  # chelper.c
-_PATH, _ADDRESS, _SIZE],
-    "pread_sum_at": [_FAILED = 2**64 - 1  # chelper.c
-_PATH, _ADDRESS, _SIZE],
-    "map_sum_at": [_FAILED = 2**64 - 1  # chelper.c
-_PATH, _ADDRESS, _SIZE],
+    "fseek_sum_at": [_PATH, _ADDRESS, _SIZE],
+    "pread_sum_at": [_PATH, _ADDRESS, _SIZE],
+    "map_sum_at": [_PATH, _ADDRESS, _SIZE],
     "map_and_unmap": [_PATH],
     "resident_bytes": [_PATH],
-    "direct_sum_at": [_FAILED = 2**64 - 1  # chelper.c
-_PATH, _ADDRESS, _SIZE, _SIZE],
+    "direct_sum_at": [_PATH, _ADDRESS, _SIZE, _SIZE],
     "direct_sum_words": [_PATH, _SIZE, _SIZE, _SIZE],
 }
 

@@ -11,8 +11,8 @@ from benchmarks.harness import Comparison, Line
 BEGIN = "<!-- results: begin; written by python -m benchmarks --markdown -->"
 END = "<!-- results: end -->"
 
-_HEADINGS = ("work", "", "way", "median", "ratio", "spread", "")
-_ROLES = {"ours": "**mmapkit**", "rival": "rival", "limit": "limit"}
+_HEADINGS = ("work", "", "way", "median", "over the first", "quartiles", "")
+_ROLES = {"ours": "mmapkit", "rival": "rival", "limit": "limit"}
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
@@ -40,10 +40,9 @@ def _cells(line: Line, first: bool, byte_count: int | None) -> tuple[str, ...]:
     time = duration(line.median_s)
     if byte_count is not None:
         time += f" ({byte_count / line.median_s / 1e9:.1f} GB/s)"
-    name = line.name.replace("[", "\\[") if "](" in line.name else line.name
     ratio = "1" if first else f"{_digits(line.ratio)}x"
     spread = "" if first else f"{_digits(line.low)}..{_digits(line.high)}"
-    return _ROLES[line.role], f"`{name}`", time, ratio, spread, _remark(line)
+    return _ROLES[line.role], f"`{line.name}`", time, ratio, spread, _remark(line)
 
 
 def _remark(line: Line) -> str:

@@ -533,7 +533,6 @@ cdef class Region:
         if not self.opened or mmk_region_export(&self.c) != MMK_OK:
             raise self._closed_error("take a view")
         try:
-            ensure_guard()
             if mmk_region_fault_state(&self.c) and not self.exporting_part:
                 self._settle(0, self.c.size_bytes)
             if flags & PyBUF_WRITABLE and not self._is_writable():
@@ -583,14 +582,23 @@ cdef class Region:
             return self._closed_error("index it")
         return IndexError(f"index {key} is out of range for a mapping of {self.c.size_bytes} bytes")
 
+    cdef object _memoryview(self):
+        """All bytes, poison or not: the caller looks at the part it hands out."""
+        self.exporting_part = True
+        try:
+            return PyMemoryView_FromObject(self)
+        finally:
+            self.exporting_part = False
+
+    def _view(self):
+        """The same, for views that others will touch directly."""
+        ensure_guard()
+        return self._memoryview()
+
     cdef object _get_slice(self, key):
         cdef Py_ssize_t start, stop, step, count
         PySlice_Unpack(key, &start, &stop, &step)
-        self.exporting_part = True
-        try:
-            whole = PyMemoryView_FromObject(self)
-        finally:
-            self.exporting_part = False
+        whole = self._memoryview()
         count = PySlice_AdjustIndices(len(whole), &start, &stop, step)
         if mmk_region_fault_state(&self.c) and count > 0:
             self._settle(min(start, start + (count - 1) * step), (count - 1) * abs(step) + 1)

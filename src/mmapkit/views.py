@@ -107,5 +107,5 @@ def ndarray_at(
     """Make the view, of a layout that was checked before."""
     # The export has to live as long as the array. np.ndarray(buffer=x) gives it back at once, even
     # that of a memoryview (numpy#9562); np.frombuffer keeps one of its own.
-    held = np.frombuffer(mapping[:], np.uint8)
+    held = np.frombuffer(mapping._view(), np.uint8)
     return np.ndarray(shape, dtype, held, offset, strides, order)

