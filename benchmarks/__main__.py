@@ -5,6 +5,7 @@ import importlib
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,17 +51,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    # As with Ctrl-C, the temporary files go.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     results = {}
     with tempfile.TemporaryDirectory(prefix="mmapkit-bench-", dir=options.directory) as name:
         directory = Path(name)
         facts = machine.describe(directory)
         print(", ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
         for topic in options.topics or TOPICS:
+            start = time.perf_counter()
             results[topic] = run_topic(topic, directory, options.effort)
             title, comparisons = results[topic]
-            print(f"\n{title}\n\n{tables.table(comparisons)}", flush=True)
+            elapsed = time.perf_counter() - start
+            print(f"\n{title} ({elapsed:.0f} s)\n\n{tables.table(comparisons)}", flush=True)
     if options.json:
         options.json.write_text(tables.as_json(facts, options.effort.name, results) + "\n")
     if options.markdown:
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    # The temporary files go, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         main()
     except KeyboardInterrupt:

@@ -1,7 +1,6 @@
 """Single accesses: a byte, a scalar, a slice, an element; opening, and importing."""
 
 import mmap
-import os
 import struct
 import subprocess
 import sys
@@ -154,23 +153,13 @@ def _open(raw: Path, npy: Path, helper: Any, effort: Effort) -> list[Comparison]
         ):
             return len(s)
 
-    system = limits.mapping_in_c(helper, raw)
-    # Of the .npy file, C gives the file's size; that is no answer to compare.
-    npy_system = Way(
-        "limit",
-        system.name,
-        "run(path)",
-        {"run": helper.map_and_unmap, "path": os.fsencode(npy)},
-        answer="shape_and_dtype",
-    )
-    npy_system = _with_answer(npy_system, ours_npy())
     return [
         compare(
             "open and close a .npy",
             [
                 call("ours", "with mk.open_array(path)", ours_npy),
                 call("rival", 'np.load(path, mmap_mode="r")', load, target=4.0),
-                npy_system,
+                limits.mapping_in_c(helper, npy, ours_npy()),
             ],
             effort,
         ),
@@ -179,7 +168,7 @@ def _open(raw: Path, npy: Path, helper: Any, effort: Effort) -> list[Comparison]
             [
                 call("ours", 'with mk.open_array(path, dtype="<f8")', ours_raw),
                 call("rival", 'np.memmap(path, "<f8", "r")', memmap, target=1.5),
-                _with_answer(system, ours_raw()),
+                limits.mapping_in_c(helper, raw, ours_raw()),
             ],
             effort,
         ),
@@ -188,26 +177,23 @@ def _open(raw: Path, npy: Path, helper: Any, effort: Effort) -> list[Comparison]
             [
                 call("ours", "with mk.open(path)", ours_bytes),
                 call("rival", "open, mmap.mmap, close both", mmap_bytes),
-                system,
+                limits.mapping_in_c(helper, raw, ours_bytes()),
             ],
             effort,
         ),
     ]
 
 
-def _with_answer(way: Way, answer: Any) -> Way:
-    """A limit that does less than the ways beside it, and has no answer of its own."""
-    names = {**way.names, "given": answer}
-    return Way(way.role, way.name, way.statement, names, answer="given")
-
-
 def _import(effort: Effort) -> Comparison:
     tell = "import {}sys; print('numpy' in sys.modules)"
     names = {"run": _python, "tell": tell}
     ours = Way(
-        "ours", 'python -c "import mmapkit"', "run('import mmapkit')", names,
+        "ours",
+        'python -c "import mmapkit"',
+        "run('import mmapkit')",
+        names,
         answer="run(tell.format('mmapkit, '))",
-    )  # fmt: skip
+    )
     bare = Way("limit", "python -c pass", "run('pass')", names, answer="run(tell.format(''))")
     found = compare("import", [ours, bare], effort, rounds=effort.process_rounds)
     imported, alone = (line.seconds for line in found.lines)

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.effort import Effort
 from benchmarks.files import Files
 from benchmarks.guard_child import STATEMENTS
-from benchmarks.harness import Comparison, Way, WrongAnswer, summarise
+from benchmarks.harness import Comparison, Way, WrongAnswer, order, summarise
 
 TITLE = "guard: what the fault guard costs, MMAPKIT_GUARD=1 over MMAPKIT_GUARD=0"
 
@@ -44,8 +44,7 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
             for work, count in counts.items():
                 _check(work, children)
                 for turn in range(effort.rounds):
-                    for position in range(3):
-                        index = (position + turn + generation) % 3
+                    for index in order(turn + generation * effort.rounds, len(children)):
                         seconds[work][index].append(children[index].seconds(work, count))
     return [_conclude(summarise(work, _WAYS, times)) for work, times in seconds.items()]
 
@@ -53,7 +52,7 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
 def _count(child: "Child", work: str, effort: Effort) -> int:
     """How often a work is run in one turn."""
     child.seconds(work, 3)
-    return max(1, round(effort.sample_s / child.seconds(work, 3)))
+    return max(1, round(effort.sample_s / 2 / child.seconds(work, 3)))
 
 
 def _check(work: str, children: list["Child"]) -> None:

@@ -135,6 +135,6 @@ def _cold(
             call("rival", "np.memmap[idx]", memmap, prepare=cool),
             limits.bytes_from_device(helper, path, offsets, cool),
         ]
-        return [compare(work, ways, effort, rounds=effort.cold_rounds)]
+        return [compare(work, ways, effort, rounds=effort.big_rounds)]
     except NotCold as error:
         return [Comparison(work, skipped=str(error))]

@@ -26,11 +26,12 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
     for size in dict.fromkeys((*_SMALL_SIZES, effort.big_bytes)):
         path = files.random_bytes(size)
         memory = np.fromfile(path, np.uint64)
-        work = f"{_size(size)}, warm"
-        ways = [*_c_ways(path, helper), limits.words_from_memory(helper, memory)]
-        found.append(compare(f"{work}, summed in C", ways, effort, byte_count=size))
-        ways = [*_numpy_ways(path), _plain_numpy(memory)]
-        found.append(compare(f"{work}, summed by numpy", ways, effort, byte_count=size))
+        in_c = [*_c_ways(path, helper), limits.words_from_memory(helper, memory)]
+        in_numpy = [*_numpy_ways(path), _plain_numpy(memory)]
+        rounds = effort.rounds if size in _SMALL_SIZES else effort.big_rounds
+        for how, ways in (("C", in_c), ("numpy", in_numpy)):
+            name = f"{_size(size)}, warm, summed in {how}"
+            found.append(compare(name, ways, effort, byte_count=size, rounds=rounds))
     return [*found, _cold(files, files.random_bytes(effort.big_bytes), helper, effort)]
 
 
@@ -114,10 +115,10 @@ def _cold(files: Files, path: Path, helper: Any, effort: Effort) -> Comparison:
         cool = files.cooler(path)
         ways = [
             call("ours", 'mk.open(advice="sequential"), C sum', advised, prepare=cool),
-            *(way for way in _c_ways(path, helper, cool) if "backend" not in way.name),
-            *_numpy_ways(path, cool),
+            *(way for way in _c_ways(path, helper, cool) if "(" not in way.name),
+            *_numpy_ways(path, cool)[1:],
             limits.words_from_device(helper, path, cool),
         ]
-        return compare(work, ways, effort, byte_count=size, rounds=effort.cold_rounds)
+        return compare(work, ways, effort, byte_count=size, rounds=effort.big_rounds)
     except NotCold as error:
         return Comparison(work, skipped=str(error))

@@ -14,12 +14,12 @@ class Effort:
     sample_s: float  # time that one way is run for, in each round
     big_bytes: int
     random_count: int
-    cold_rounds: int
+    big_rounds: int  # of what takes seconds: cold files, and passes over the large one
     cold_random_count: int
     process_rounds: int
     guard_generations: int  # pairs of processes, one after the other
 
 
 FULL = Effort("full", 11, 0.04, 1024 * MIB, 100_000, 5, 4_000, 31, 6)
-QUICK = Effort("quick", 7, 0.008, 256 * MIB, 100_000, 3, 1_000, 9, 2)
+QUICK = Effort("quick", 5, 0.006, 256 * MIB, 100_000, 3, 1_000, 7, 2)
 SMOKE = Effort("smoke", 2, 0.0001, 1 * MIB, 500, 1, 20, 1, 1)

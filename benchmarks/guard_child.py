@@ -5,6 +5,7 @@ so many times, and answers with the seconds of one.
 """
 
 import os
+import signal
 import sys
 import timeit
 from collections.abc import Callable
@@ -53,6 +54,7 @@ def serve(answer: Callable[[str, int], object]) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     names = names_for(Path(sys.argv[1]), Path(sys.argv[2]))
     if mk.guard_enabled() != (os.environ["MMAPKIT_GUARD"] == "1"):
         raise SystemExit("MMAPKIT_GUARD did not switch the guard")

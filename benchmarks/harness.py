@@ -1,10 +1,11 @@
 """Compare ways of doing one work: answers first, then times, round-robin.
 
-Each round runs every way once, for about `Effort.sample_s`, in an order that rotates. What counts
+Each round runs every way once, for about `Effort.sample_s`, in an order of its own. What counts
 is a way's time over the first way's *in the same round*: the median of these ratios, with their
 quartiles as the spread. No time is ever asserted.
 """
 
+import random
 import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from benchmarks.effort import Effort
 Role = Literal["ours", "rival", "limit"]
 
 # Below this, the statement is unrolled, so that the loop around it does not count.
-_UNROLL_BELOW_S = 2e-6
+_UNROLL_BELOW_S = 5e-6
 _UNROLL = 20
 
 
@@ -100,10 +101,14 @@ def compare(
     runs = [_timed(way, effort) for way in ways]
     seconds: list[list[float]] = [[] for _ in ways]
     for turn in range(rounds or effort.rounds):
-        for position in range(len(ways)):
-            index = (position + turn) % len(ways)
+        for index in order(turn, len(ways)):
             seconds[index].append(runs[index]())
     return summarise(work, ways, seconds, byte_count)
+
+
+def order(turn: int, count: int) -> list[int]:
+    """Return a round's order: shuffled, so that no way always comes after the same other."""
+    return random.Random(turn).sample(range(count), count)
 
 
 def check_answers(work: str, ways: Sequence[Way]) -> None:
@@ -154,10 +159,14 @@ def _timed(way: Way, effort: Effort) -> Callable[[], float]:
             return once.timeit(1)
 
         return run_prepared
-    estimate = min(once.repeat(3, 1))
-    unroll = _UNROLL if estimate < _UNROLL_BELOW_S else 1
-    timer = timeit.Timer("\n".join([way.statement] * unroll), globals=dict(way.names))
-    estimate = min(timer.repeat(3, 1))
+    estimate = once.timeit(1)  # not the first run: the answer was checked
+    unroll = 1
+    timer = once
+    if estimate < _UNROLL_BELOW_S:
+        unroll = _UNROLL
+        timer = timeit.Timer("\n".join([way.statement] * unroll), globals=dict(way.names))
+    if estimate < effort.sample_s:
+        estimate = min(timer.repeat(3, 1))
     number = max(1, round(effort.sample_s / estimate))
     return lambda: timer.timeit(number) / (number * unroll)
 

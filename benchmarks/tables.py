@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.harness import Comparison, Line
 
-BEGIN = "<!-- results: begin; written by python -m benchmarks --markdown -->"
+BEGIN = "<!-- results: begin -->"
 END = "<!-- results: end -->"
 
 _HEADINGS = ("work", "", "way", "median", "over the first", "quartiles", "")

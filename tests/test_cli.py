@@ -26,6 +26,7 @@ def scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("TEMP", str(directory))
     monkeypatch.setenv("TMP", str(directory))
     monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
     yield directory
     assert list(directory.iterdir()) == []
 
@@ -43,7 +44,7 @@ def run_module(*args, **options):
 
 
 def assert_full_report(out):
-    for work in ("open and close", "random rows, cached", "resident after evict()"):
+    for work in ("open and close", "random rows, resident", "resident after evict()"):
         assert work in out
     assert "All answers were equal" in out
     if sys.platform == "win32":
@@ -106,7 +107,7 @@ def test_demo_on_a_text_file_counts_lines(scratch, tmp_path, capsys):
     assert main(["demo", str(path)]) == 0
     out = capsys.readouterr().out
     assert ": text" in out
-    assert "count lines, cached" in out
+    assert "count lines, resident" in out
     assert_full_report(out)
 
 
@@ -122,7 +123,7 @@ def test_output_is_plain_text_when_it_is_not_a_terminal(scratch):
     assert found.returncode == 0
     assert "\x1b" not in found.stdout
     assert "\x1b" not in found.stderr
-    assert "random rows, cached ..." in found.stderr  # progress
+    assert "random rows, resident ..." in found.stderr  # progress
 
 
 def test_output_can_be_written_where_only_ascii_can(scratch):
@@ -245,9 +246,26 @@ def test_without_rich_it_tells_how_to_install_it(capsys, monkeypatch):
 
 
 @POSIX
-@pytest.mark.parametrize("step", ["making", "random rows, cached", "truncating", "the same with"])
+@pytest.mark.parametrize("step", ["making", "random rows, resident", "truncating", "the same with"])
 def test_ctrl_c_leaves_no_files(step, scratch):
-    command = [sys.executable, "-u", "-m", "mmapkit", "demo", "--size", "32"]
+    status, errors = run_until(step, signal.SIGINT)
+    assert status == 130, errors
+    assert "Traceback" not in errors
+    assert errors.endswith("mmapkit: interrupted; temporary files are removed\n")
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_termination_leaves_no_files(name, scratch):
+    number = getattr(signal, name)
+    status, errors = run_until("random rows, resident", number)
+    assert status == 128 + number, errors
+    assert "Traceback" not in errors
+
+
+def run_until(step, number):
+    """Send the demo a signal at a step of its progress; return its exit status and stderr."""
+    command = [sys.executable, "-u", "-m", "mmapkit", "demo", "--size", "8"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -255,8 +273,6 @@ def test_ctrl_c_leaves_no_files(step, scratch):
             if line.startswith(step):
                 break
         time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    assert errors.endswith("mmapkit: interrupted; temporary files are removed\n")
+    return process.returncode, errors

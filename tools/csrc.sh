@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 WARNINGS="-Wall -Wextra -Werror"
-CSRC_FLAGS="-std=c11 -D_GNU_SOURCE -I$ROOT/csrc -I$ROOT/csrc/include"
+CSRC_FLAGS="-std=c11 -D_GNU_SOURCE -ffile-prefix-map=$ROOT/= -I$ROOT/csrc -I$ROOT/csrc/include"
 
 # core_files linux|macos|windows: prints their paths, one a line.
 core_files() {

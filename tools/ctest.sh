@@ -19,7 +19,7 @@ run_tests() {
     rm -rf "$directory/scratch"
     mkdir -p "$directory/scratch"
     for test in "$ROOT"/tests/c/test_*.c; do
-        (cd "$directory/scratch" && timeout 120 "$@" "../$(basename "$test" .c)$suffix")
+        (cd "$directory/scratch" && "$@" "../$(basename "$test" .c)$suffix")
     done
     rm -rf "$directory/scratch"
 }
@@ -42,14 +42,14 @@ native_platform() {
 
 test_native() {
     build_tests "$(native_platform)" "$BUILD/native" "" -lpthread "${CC:-gcc}" -O2 -g
-    run_tests "$BUILD/native" "" env
+    run_tests "$BUILD/native" "" timeout 120
 }
 
 test_asan() {
     build_tests "$(native_platform)" "$BUILD/asan" "" -lpthread "${CC:-gcc}" -O1 -g \
         -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
     # The tests are about SIGBUS, and install its handler themselves.
-    run_tests "$BUILD/asan" "" env \
+    run_tests "$BUILD/asan" "" timeout 120 env \
         ASAN_OPTIONS=handle_sigbus=0:allocator_may_return_null=1:detect_stack_use_after_return=0
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Asks cibuildwheel which wheels a release has, and compares with the list here.
 set -euo pipefail
-source "$(dirname "$0")/lib.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 VENV=$CACHE/cibuildwheel
 [[ -x $VENV/bin/python ]] || run "$(find_python 3.11)" -m venv "$VENV"

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "guard/poison.h"
@@ -82,6 +83,11 @@ static bool deserves_retry(mmk_fault_record *record, uintptr_t page) {
     return true;
 }
 
+static bool is_full(int file) {
+    struct statvfs found;
+    return fstatvfs(file, &found) == 0 && found.f_blocks > 0 && found.f_bavail == 0;
+}
+
 /* Why a page inside the file cannot be backed: reading it through the descriptor tells a failing
  * device from a store that found no block. */
 static mmk_cause ask_cause(const mmk_fault_record *record, uint64_t offset, int *code) {
@@ -94,7 +100,8 @@ static mmk_cause ask_cause(const mmk_fault_record *record, uint64_t offset, int 
         *code = errno;
         return MMK_CAUSE_IO_ERROR;
     }
-    if (record->protection & MMK_PROT_WRITE) {
+    /* tmpfs takes a page even for reading a hole. */
+    if ((record->protection & MMK_PROT_WRITE) || is_full((int)record->file)) {
         *code = ENOSPC;
         return MMK_CAUSE_NO_SPACE;
     }
@@ -126,31 +133,39 @@ static bool lay_page(mmk_fault_record *record, uintptr_t page) {
     return true;
 }
 
+/* Recorded before the poison is laid: whoever reads it finds the fault in the record, however soon. */
+static void record_loss(mmk_fault_record *record, mmk_cause cause, int code, uint64_t offset) {
+    atomic_fetch_or(&record->state, MMK_FAULT_DAMAGED);
+    mmk__record_fault(record, cause, code, offset);
+}
+
+/* Under the lock. `counted` is false where the instruction is only run again. */
+static bool patch(mmk_fault_record *record, uintptr_t page, uint64_t offset, bool *counted) {
+    uintptr_t end = end_of_file(record);
+    if (page >= end) {
+        record_loss(record, MMK_CAUSE_TRUNCATED, mmk_os_truncated_error(), offset);
+        return lay_tail(record, end);
+    }
+    if (deserves_retry(record, page)) {
+        *counted = false;
+        return true;
+    }
+    int code;
+    mmk_cause cause = ask_cause(record, offset, &code);
+    record_loss(record, cause, code, offset);
+    return lay_page(record, page);
+}
+
 /* False if nothing could be done and the signal has to take its course. */
 static bool repair(mmk_fault_record *record, uintptr_t address) {
     bool repaired = true, counted = true;
     mmk__record_lock(record);
     uintptr_t page = address & ~(record->page_bytes - 1);
     uint64_t offset = record->file_offset + (address - record->base);
-    mmk_cause cause = record->cause;
-    int code = record->code;
-    if (!is_patched(record, page)) {
-        uintptr_t end = end_of_file(record);
-        if (page >= end) {
-            cause = MMK_CAUSE_TRUNCATED;
-            code = mmk_os_truncated_error();
-            repaired = lay_tail(record, end);
-        } else if (deserves_retry(record, page)) {
-            counted = false;
-        } else {
-            cause = ask_cause(record, offset, &code);
-            repaired = lay_page(record, page);
-        }
-        if (repaired && counted)
-            atomic_fetch_or(&record->state, MMK_FAULT_DAMAGED);
-    }
-    if (repaired && counted)
-        mmk__record_fault(record, cause, code, offset);
+    if (is_patched(record, page)) /* by another thread, just now */
+        record_loss(record, record->cause, record->code, offset);
+    else
+        repaired = patch(record, page, offset, &counted);
     mmk__record_unlock(record);
     if (repaired && counted && mmk_os_on_main_thread()) {
         void (*notify)(void) = atomic_load(&notify_main);

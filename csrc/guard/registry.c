@@ -222,33 +222,36 @@ bool mmk_guard_damaged(mmk_fault_record *record, const void *at, size_t length_b
     return damaged;
 }
 
-void mmk_guard_heal(mmk_fault_record *record) {
+/* Under the lock from the first patch to the last word: a fault that came between them would lay
+ * poison that nobody knows of. Patches that were undone leave the record one by one, because what is
+ * in it counts as repaired, and its faults would come again for ever. */
+mmk_status mmk_guard_heal(mmk_fault_record *record,
+                          mmk_status (*cover)(void *context, void *at, size_t length_bytes),
+                          void *context) {
+    uint64_t me = mmk_os_thread_id();
+    bool others = false;
+    mmk_status status = MMK_OK;
     mmk__record_lock(record);
-    give_patches_back(record);
-    record->poisoned_from = 0;
-    record->page_count = 0;
-    record->retries = 0;
-    memset(record->retried, 0, sizeof record->retried);
-    memset(record->threads, 0, sizeof record->threads);
-    record->reported = atomic_load_explicit(&record->count, memory_order_relaxed);
-    atomic_store(&record->state, 0);
-    mmk__record_unlock(record);
-}
-
-mmk_status mmk_guard_patches(mmk_fault_record *record,
-                             mmk_status (*visit)(void *context, void *at, size_t length_bytes),
-                             void *context) {
-    /* Copied, because the visitor makes system calls. */
-    uintptr_t pages[MMK_GUARD_PAGES];
-    mmk__record_lock(record);
-    unsigned count = record->page_count;
-    memcpy(pages, record->pages, count * sizeof *pages);
-    uintptr_t tail = record->poisoned_from, end = record->end;
-    mmk__record_unlock(record);
-    for (unsigned i = 0; i < count; i++) {
-        mmk_status status = visit(context, (void *)pages[i], record->page_bytes);
-        if (status != MMK_OK)
-            return status;
+    while (status == MMK_OK && record->page_count > 0) {
+        status = cover(context, (void *)record->pages[record->page_count - 1], record->page_bytes);
+        record->page_count -= status == MMK_OK;
     }
-    return tail == 0 ? MMK_OK : visit(context, (void *)tail, end - tail);
+    if (status == MMK_OK && record->poisoned_from != 0)
+        status = cover(context, (void *)record->poisoned_from,
+                       record->end - record->poisoned_from);
+    if (status == MMK_OK) {
+        record->poisoned_from = 0;
+        give_patches_back(record);
+        record->retries = 0;
+        memset(record->retried, 0, sizeof record->retried);
+        for (unsigned i = 0; i < MMK_GUARD_THREADS; i++) {
+            if (record->threads[i] == me)
+                record->threads[i] = 0;
+            others = others || record->threads[i] != 0;
+        }
+        record->reported = atomic_load_explicit(&record->count, memory_order_relaxed);
+        atomic_store(&record->state, others ? MMK_FAULT_PENDING : 0);
+    }
+    mmk__record_unlock(record);
+    return status;
 }

@@ -5,6 +5,15 @@
 
 /* --- finding out ------------------------------------------------------------------------------- */
 
+/* What other threads are still owed the report of, after a recovery, is not this thread's concern. */
+static bool is_lost(mmk_region *region) {
+    unsigned state = atomic_load(&region->faults.state);
+    if ((state & MMK_FAULT_DAMAGED) || atomic_load(&region->lost_writes))
+        return true;
+    return state != 0 &&
+           (mmk_guard_untold(&region->faults) || mmk_guard_owes_me(&region->faults));
+}
+
 mmk_status mmk_region_inspect(mmk_region *region) {
     uint64_t file_bytes;
     if (mmk__region_has_file(region) && region->file.info.kind == MMK_FILE_REGULAR) {
@@ -20,9 +29,7 @@ mmk_status mmk_region_inspect(mmk_region *region) {
         }
         atomic_store(&region->known_short, false);
     }
-    return atomic_load(&region->faults.state) != 0 || atomic_load(&region->lost_writes)
-               ? MMK_FAULTED
-               : MMK_OK;
+    return is_lost(region) ? MMK_FAULTED : MMK_OK;
 }
 
 /* --- recovering -------------------------------------------------------------------------------- */
@@ -35,10 +42,9 @@ static mmk_status cover(void *context, void *at, size_t length_bytes) {
 }
 
 static mmk_status recover(mmk_region *region) {
-    mmk_status status = mmk_guard_patches(&region->faults, cover, region);
+    mmk_status status = mmk_guard_heal(&region->faults, cover, region);
     if (status != MMK_OK)
         return status;
-    mmk_guard_heal(&region->faults);
     atomic_store(&region->known_short, false);
     return mmk_region_inspect(region);
 }

@@ -15,6 +15,8 @@ mmk_status mmk__heap_load(mmk_region *region, size_t from, size_t to) {
                                          region->origin + from, length, &done);
     if (status != MMK_OK)
         return status;
+    if (done < length && region->file.info.kind != MMK_FILE_REGULAR)
+        return mmk_os_truncated_error(); /* a device that holds less than was asked for */
     if (done < length) { /* the file has shrunk since it was measured */
         memset(region->origin + from + done, 0xFF, length - done);
         mmk_region_inspect(region);

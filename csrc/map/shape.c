@@ -110,7 +110,17 @@ static mmk_status shrink_in_place(mmk_region *region, size_t size_bytes) {
     return status != MMK_OK ? status : again;
 }
 
-/* Anywhere, and nobody is looking. Memory that is not a file's is carried over. */
+/* Copies what differs, so that pages which hold nothing of their own are not made to. */
+static void carry_over(unsigned char *to, const unsigned char *from, size_t length_bytes) {
+    size_t page_bytes = mmk_os_page_bytes();
+    for (size_t at = 0; at < length_bytes; at += page_bytes) {
+        size_t length = length_bytes - at < page_bytes ? length_bytes - at : page_bytes;
+        if (memcmp(to + at, from + at, length) != 0)
+            memcpy(to + at, from + at, length);
+    }
+}
+
+/* Anywhere, and nobody is looking. What is in memory only, is carried over. */
 static mmk_status move(mmk_region *region, size_t size_bytes) {
     size_t length = region->lead_bytes + size_bytes, old_bytes = region->mapped_bytes;
     size_t visible = region->size_bytes;
@@ -137,7 +147,7 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
     size_t old_reserved = region->reserved_bytes;
     bool had_map = region->has_map;
     region->reserved_bytes = 0;
-    if (source.file != MMK_NO_HANDLE) { /* some systems allow one mapping at a time to be resized */
+    if (source.file != MMK_NO_HANDLE && !source.is_private) { /* some systems allow one mapping at a time to be resized */
         if (had_map)
             mmk_os_unmap(old_base, old_bytes, old_reserved);
         region->has_map = false;
@@ -165,10 +175,17 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         return status;
     }
     if (had_map && size_bytes > 0)
-        memcpy(region->origin, old_origin, visible < size_bytes ? visible : size_bytes);
+        carry_over(region->origin, old_origin, visible < size_bytes ? visible : size_bytes);
     if (had_map)
         mmk_os_unmap(old_base, old_bytes, old_reserved);
     return MMK_OK;
+}
+
+/* Shrinking keeps the last page whole: what stood there must not come back. A file's is cleared by
+ * the system. */
+static void clear_rest_of_page(mmk_region *region, size_t old_size, size_t size_bytes) {
+    size_t page_end = mmk__round_up(old_size, region->faults.page_bytes);
+    memset(region->data + old_size, 0, (page_end < size_bytes ? page_end : size_bytes) - old_size);
 }
 
 static mmk_status reshape(mmk_region *region, size_t size_bytes) {
@@ -176,7 +193,7 @@ static mmk_status reshape(mmk_region *region, size_t size_bytes) {
     bool fits = region->reserved_bytes != 0 && size_bytes <= region->reserved_bytes &&
                 region->lead_bytes + size_bytes <= region->reserved_bytes;
     mmk_status status = MMK_OK;
-    if (region->backend == MMK_BACKEND_READ)
+    if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
         status = mmk__heap_track(region, size_bytes);
     if (status != MMK_OK || size_bytes == old_size)
         return status;
@@ -193,6 +210,8 @@ static mmk_status reshape(mmk_region *region, size_t size_bytes) {
     }
     if (status != MMK_OK)
         return status;
+    if (region->backend == MMK_BACKEND_MEMORY && size_bytes > old_size)
+        clear_rest_of_page(region, old_size, size_bytes);
     region->size_bytes = size_bytes;
     if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
         status = mmk__heap_load(region, old_size, size_bytes);

@@ -145,8 +145,8 @@ size_t mmk_os_huge_page_bytes(void) {
 
 mmk_status mmk_os_remap(void *base, size_t old_bytes, size_t new_bytes, void **moved) {
     void *mapped = mremap(base, old_bytes, new_bytes, MREMAP_MAYMOVE);
-    if (mapped == MAP_FAILED)
-        return errno;
+    if (mapped == MAP_FAILED) /* EFAULT: a hint or a lock has split the mapping in two */
+        return errno == EFAULT ? MMK_UNSUPPORTED : errno;
     *moved = mapped;
     return MMK_OK;
 }

@@ -163,6 +163,10 @@ cdef class Region:
         options.populate = populate
         options.sparse = sparse
         cdef uint64_t wanted = 0 if size is None else to_size(size, "size")
+        if size is not None and (options.offset > wanted or length is not None
+                                 and options.length > wanted - options.offset):
+            raise ValueError(f"offset {offset} and length {length} lie past the size={size} that "
+                             "the file is to have")
         self.mode = mode
         ensure_guard()
         self._open_file(file, how, beneath, &opened)
@@ -643,19 +647,33 @@ cdef class Region:
         cdef Py_ssize_t start, stop, step, count
         PySlice_Unpack(key, &start, &stop, &step)
         count = PySlice_AdjustIndices(<Py_ssize_t>self.c.size_bytes, &start, &stop, step)
-        data = memoryview(value).cast("B")
-        if len(data) != count:
-            raise ValueError(f"cannot store {len(data)} bytes into a slice of {count}: a mapping "
-                             "keeps its size (see resize)")
-        if step == 1:
-            self.write(start, data)
-        else:
-            with PyMemoryView_FromObject(self) as whole:
-                whole[key] = data
-            self._require_open("store into it")
-            if mmk_region_fault_state(&self.c) and count > 0:
-                self._raise_if_lost(min(start, start + (count - 1) * step),
-                                    (count - 1) * abs(step) + 1)
+        cdef Py_buffer source
+        PyObject_GetBuffer(value, &source, PyBUF_CONTIG_RO)
+        try:
+            if source.len != count:
+                raise ValueError(f"cannot store {source.len} bytes into a slice of {count}: a "
+                                 "mapping keeps its size (see resize)")
+            if step == 1:
+                self._store(start, &source)
+            else:
+                with self._memoryview() as whole:
+                    whole[key] = PyBytes_FromStringAndSize(<char *>source.buf, source.len)
+                if mmk_region_fault_state(&self.c) and count > 0:
+                    self._raise_if_lost(min(start, start + (count - 1) * step),
+                                        (count - 1) * abs(step) + 1)
+        finally:
+            PyBuffer_Release(&source)
+        return 0
+
+    cdef int _store(self, object offset, Py_buffer *source) except -1:
+        cdef size_t start, count
+        self._require_writable("store into it")
+        self._pin()
+        try:
+            self._range(offset, source.len, &start, &count)
+            self._copy(<char *>source.buf, start, count, True)
+        finally:
+            mmk_region_unpin(&self.c)
         return 0
 
     def __delitem__(self, key):
@@ -767,20 +785,30 @@ cdef class Region:
             If they do not fit between `offset` and the end; nothing is stored then.
         """
         cdef Py_buffer source
-        cdef size_t start, count
         offset = index_or_none(offset, "offset")
         PyObject_GetBuffer(data, &source, PyBUF_CONTIG_RO)
         try:
-            self._require_writable("write into it")
-            self._pin()
-            try:
-                self._range(offset, source.len, &start, &count)
-                self._copy(<char *>source.buf, start, count, True)
-            finally:
-                mmk_region_unpin(&self.c)
-            return count
+            self._store(offset, &source)
+            return source.len
         finally:
             PyBuffer_Release(&source)
+
+    def _transfer(self, size_t offset, buffer, bint store):
+        """Fill a buffer from here on, or store it, as far as there are bytes; return how many."""
+        cdef Py_buffer view
+        cdef size_t size
+        PyObject_GetBuffer(buffer, &view, PyBUF_CONTIG_RO if store else PyBUF_WRITABLE)
+        try:
+            self._pin()
+            try:
+                size = self.c.size_bytes
+                size = min(<size_t>view.len, size - offset if offset < size else 0)
+                self._copy(<char *>view.buf, offset, size, store)
+                return size
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&view)
 
     cdef int _copy(self, char *buffer, size_t start, size_t count, bint store) except -1:
         cdef mmk_status status
@@ -962,6 +990,7 @@ cdef class Region:
         OSError
             EACCES if the file was opened read-only and ``"rw"`` is asked for.
         """
+        self._require_open("protect it")
         if protection not in _PROTECTIONS:
             raise ValueError(f"protection must be 'r', 'rw' or 'rx', not {protection!r}")
         if protection == "rw" and self.c.mode == MMK_MODE_READ:
@@ -972,7 +1001,9 @@ cdef class Region:
     def _label(self, str name not None):
         """Name the range in the OS's list of mappings; False where it cannot."""
         cdef bytes text = name.encode()
-        cdef mmk_status status = mmk_region_label(&self.c, text)
+        cdef mmk_status status
+        self._require_open("name it")
+        status = mmk_region_label(&self.c, text)
         if status == MMK_UNSUPPORTED:
             return False
         self._raise(status, f"name it {name!r}")
@@ -1033,8 +1064,7 @@ cdef class Region:
         """
         cdef size_t start, count
         cdef mmk_status status
-        if advice not in _ADVICE:
-            raise ValueError(f"unknown advice {advice!r}: it is one of {', '.join(_ADVICE)}")
+        require_advice(advice)
         cdef mmk_advice how = _ADVICE[advice]
         offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
         self._pin()
@@ -1219,7 +1249,10 @@ cdef uint64_t to_bits(mmk_scalar scalar, str code, value) except? 0xffffffffffff
     cdef uint64_t bits
     cdef unsigned width = 8 * scalar.size_bytes
     if scalar.kind == MMK_SCALAR_FLOAT:
-        number = PyFloat_AsDouble(value)
+        try:
+            number = PyFloat_AsDouble(value)
+        except OverflowError:
+            raise ValueError(f"{value} does not fit {code!r}") from None
         if scalar.size_bytes == 8:
             memcpy(&bits, &number, 8)
             return bits
@@ -1241,8 +1274,9 @@ cdef uint64_t to_bits(mmk_scalar scalar, str code, value) except? 0xffffffffffff
             raise ValueError(f"{code!r} takes bytes of length 1, not {value!r}")
         return (<bytes>value)[0]
     value = PyNumber_Index(value)
-    low = -(1 << (width - 1)) if scalar.kind == MMK_SCALAR_SIGNED else 0
-    high = (1 << (width - 1)) - 1 if scalar.kind == MMK_SCALAR_SIGNED else (1 << width) - 1
+    one: object = 1  # C's would overflow
+    low = -(one << (width - 1)) if scalar.kind == MMK_SCALAR_SIGNED else 0
+    high = (one << (width - 1)) - 1 if scalar.kind == MMK_SCALAR_SIGNED else (one << width) - 1
     if not low <= value <= high:
         raise ValueError(f"{value} does not fit {code!r}, which holds {low} to {high}")
     return <uint64_t>PyLong_AsUnsignedLongLong(value & 0xffffffffffffffff)
@@ -1263,6 +1297,12 @@ def page_size():
 def allocation_granularity():
     """Return what offsets are aligned to inside, in bytes: a page, or 64 KiB on Windows."""
     return mmk_os_granularity_bytes()
+
+
+def require_advice(str advice not None):
+    """Raise ValueError for a word that is no advice on any machine."""
+    if advice not in _ADVICE:
+        raise ValueError(f"unknown advice {advice!r}: it is one of {', '.join(_ADVICE)}")
 
 
 def supported_advice():

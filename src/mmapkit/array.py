@@ -14,7 +14,7 @@ from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
-from mmapkit.views import Order, ndarray_at, normal_shape, storable_dtype
+from mmapkit.views import Order, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
@@ -282,7 +282,8 @@ def open_array(
     (9, [1, 4, 9])
     """
     if mode in ("w+", "x+"):
-        if str(getattr(file, "name", file)).endswith(".npy"):
+        name = getattr(file, "name", file)
+        if isinstance(name, (str, bytes, os.PathLike)) and os.fsdecode(name).endswith(".npy"):
             raise ValueError(f"{file!r} would be a raw file named .npy; use create_array()")
         layout = raw.layout_of(None, None, dtype, shape, offset, order)
         size = layout.offset + layout.nbytes
@@ -354,10 +355,7 @@ def create_array(
     >>> np.load("ones.npy").sum()
     np.float32(6.0)
     """
-    kind = storable_dtype(dtype)
-    lengths = normal_shape(shape)
-    if order not in ("C", "F"):
-        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
+    kind, lengths = storable_shape(dtype, shape, order)
     header = npy.header_for(kind, lengths, order)
     layout = Layout(kind, lengths, order, len(header))
     mode = "w+" if overwrite else "x+"

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
 from mmapkit import faults as _faults  # noqa: F401  (arms the guard's Python side)
-from mmapkit._native import Region, allocation_granularity, page_size, supported_advice
+from mmapkit._native import (
+    Region,
+    allocation_granularity,
+    page_size,
+    require_advice,
+    supported_advice,
+)
+from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.residency import Residency, of_mapping
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -57,6 +66,10 @@ class Mapping(Region):
 
     _name: str | None = None
     _reserve: int | None = None
+
+    def __init__(self) -> None:
+        """Refuse: an unopened mapping is of no use."""
+        raise TypeError("a Mapping is made by mmapkit.open(), anonymous() or temporary()")
 
     def __enter__(self) -> Self:
         """Return the mapping."""
@@ -229,8 +242,6 @@ class Guard:
         traceback: TracebackType | None,
     ) -> None:
         """Raise what happened inside; another error then becomes its context."""
-        from mmapkit.errors import MappingFault
-
         if self._mapping.faults != self._before and not isinstance(error, MappingFault):
             raise self._mapping._take_fault()
 
@@ -313,6 +324,10 @@ def open(
             raise ValueError(f"mode {mode!r} makes a file: give its size=, in bytes")
     elif size is not None and mode != "r+":
         raise ValueError(f"size= goes with the modes 'w+', 'x+' and 'r+', not with {mode!r}")
+    if advice is not None:
+        require_advice(advice)
+        if how & _CREATE and advice not in supported_advice():  # before there is a file to remove
+            raise UnsupportedError(errno.ENOTSUP, f"not supported here: advice {advice!r}")
     mapping = Mapping.__new__(Mapping)
     mapping._open(
         file, mode, how, kind, offset, length, size, reserve, populate, sparse, backend, beneath
@@ -373,5 +388,7 @@ def temporary(
     """
     import tempfile
 
+    if size is None:
+        raise TypeError("size must be an int, in bytes, not NoneType")
     with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
         return open(file.fileno(), "r+", size=size, reserve=reserve)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from typing import TYPE_CHECKING
@@ -81,10 +82,7 @@ class MappingFile(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill a buffer as far as there are bytes; return how many."""
         self._require_open()
-        with memoryview(buffer).cast("B") as view:
-            count = min(len(view), self._left())
-            if count:
-                self._mapping.read_into(self._position, view[:count])
+        count = self._mapping._transfer(self._position, buffer, False)
         self._position += count
         return count
 
@@ -101,16 +99,14 @@ class MappingFile(io.RawIOBase):
         self._require_open()
         if not self._mapping.writable:
             raise io.UnsupportedOperation("the mapping is read-only")
-        with memoryview(data).cast("B") as view:
-            count = min(len(view), self._left())
-            if len(view) and not count:
-                raise OSError(
-                    27,
-                    f"position {self._position} is at the end of a mapping of "
-                    f"{self._mapping.size} bytes: resize() it first",
-                    self.name,
-                )
-            self._mapping.write(self._position, view[:count])
+        count = self._mapping._transfer(self._position, data, True)
+        if not count and memoryview(data).nbytes:
+            raise OSError(
+                errno.EFBIG,
+                f"position {self._position} is at the end of a mapping of {self._mapping.size} "
+                "bytes: resize() it first",
+                self.name,
+            )
         self._position += count
         return count
 

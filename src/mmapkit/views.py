@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 Order = Literal["C", "F"]
 
-__all__ = ["Order", "ndarray_at", "ndarray_over", "normal_shape", "storable_dtype"]
+__all__ = [
+    "Order",
+    "ndarray_at",
+    "ndarray_over",
+    "normal_shape",
+    "storable_dtype",
+    "storable_shape",
+]
 
 
 def storable_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -41,6 +48,32 @@ def normal_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     if any(length < 0 for length in result):
         raise ValueError(f"shape {result} has a negative length")
     return result
+
+
+def storable_shape(
+    dtype: npt.DTypeLike, shape: int | Sequence[int], order: str = "C"
+) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return dtype and shape of an array that numpy can make; a sub-array's axes join the shape.
+
+    Raises
+    ------
+    ValueError
+        If there are too many axes or too many bytes for numpy, or `order` is neither C nor F.
+    """
+    kind, lengths = storable_dtype(dtype), normal_shape(shape)
+    if order not in ("C", "F"):
+        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
+    if kind.subdtype is not None:
+        if order == "F":
+            raise ValueError(
+                f"order 'F' has no meaning for items that are arrays themselves: {kind}"
+            )
+        kind, lengths = kind.base, lengths + kind.shape
+    try:
+        np.broadcast_to(np.zeros((), kind), lengths)  # makes nothing, and knows numpy's limits
+    except ValueError as error:
+        raise ValueError(f"shape {lengths} of {kind}: {error}") from None
+    return kind, lengths
 
 
 def _span(
@@ -69,8 +102,6 @@ def ndarray_over(
     size = len(mapping)
     if not 0 <= offset <= size:
         raise ValueError(f"offset {offset} lies outside the mapping's {size} bytes")
-    if order not in ("C", "F"):
-        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
     if shape is None:
         count, rest = divmod(size - offset, kind.itemsize)
         if rest:
@@ -78,9 +109,8 @@ def ndarray_over(
                 f"{size - offset} bytes from offset {offset} are not a whole number of {kind} "
                 f"items of {kind.itemsize} bytes; give shape="
             )
-        lengths: tuple[int, ...] = (count,)
-    else:
-        lengths = normal_shape(shape)
+        shape = count
+    kind, lengths = storable_shape(kind, shape, order)
     steps = None if strides is None else tuple(operator.index(step) for step in strides)
     if steps is not None and len(steps) != len(lengths):
         raise ValueError(f"strides {steps} and shape {lengths} differ in length")

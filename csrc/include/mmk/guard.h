@@ -127,12 +127,12 @@ bool mmk_guard_untold(mmk_fault_record *record);
 void mmk_guard_note(mmk_fault_record *record, mmk_cause cause, int code, uint64_t offset);
 /* True if poison stands for any byte of the range. */
 bool mmk_guard_damaged(mmk_fault_record *record, const void *at, size_t length_bytes);
-/* Forgets patches and reports, after the file has been mapped over them. */
-void mmk_guard_heal(mmk_fault_record *record);
-/* Calls `visit` for every patched range; stops at the first that does not return MMK_OK. */
-mmk_status mmk_guard_patches(mmk_fault_record *record,
-                             mmk_status (*visit)(void *context, void *at, size_t length_bytes),
-                             void *context);
+/* Has `cover` map the file over every patch, with system calls only, and forgets them. The calling
+ * thread counts as told; other threads are still owed the reports of their own faults. Stops at the
+ * first `cover` that does not return MMK_OK. */
+mmk_status mmk_guard_heal(mmk_fault_record *record,
+                          mmk_status (*cover)(void *context, void *at, size_t length_bytes),
+                          void *context);
 
 /* Runs `work`, which touches the mapping. MMK_FAULTED if bytes of it were lost meanwhile; on
  * Windows `work` was then left in the middle, so it holds no locks and owns nothing. */

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 __all__ = ["main"]
 
@@ -35,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmapkit.cli.subject import UnusableFile
 
     try:
-        demo.run(options.file, options.size << 20)
+        with _unwinding_when_terminated():
+            demo.run(options.file, options.size << 20)
     except KeyboardInterrupt:
         return _complain("interrupted; temporary files are removed", INTERRUPTED)
     except BrokenPipeError:  # `mmapkit demo | head`
@@ -47,6 +53,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UnusableFile, DifferentAnswers) as error:
         return _complain(str(error))
     return 0
+
+
+@contextmanager
+def _unwinding_when_terminated() -> Iterator[None]:
+    """Let `timeout` and a closed terminal end the program as Ctrl-C does, so that files go."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # others may not set handlers
+        for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
+            number = getattr(signal, name)
+            before[number] = signal.signal(number, _exit)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _complain(message: str, status: int = FAILED) -> int:

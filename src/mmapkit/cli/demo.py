@@ -108,23 +108,23 @@ def run(path: str | None, limit: int) -> None:
 def _compare(subject: Subject, report: _Report, step: Callable[[str], None]) -> None:
     step("opening")
     report.add(compare("open and close", works.opening(subject), times=_OPENINGS))
-    step("random rows, cached")
-    report.add(compare("random rows, cached", works.random_rows(subject, prefetch=False)))
-    step(f"{subject.what}, cached")
-    report.add(compare(f"{subject.what}, cached", works.one_pass(subject)))
+    step("random rows, resident")
+    report.add(compare("random rows, resident", works.random_rows(subject, prefetch=False)))
+    step(f"{subject.what}, resident")
+    report.add(compare(f"{subject.what}, resident", works.one_pass(subject)))
     reason = _reason_not_to_evict(subject)
     if reason is not None:
-        report.note(f"Work on a file that is not in memory is left out: {reason}.")
+        report.note(f"Work on an evicted file is left out: {reason}.")
         return
 
     def evict() -> None:
         _evict(subject)
 
-    step("random rows, cold")
+    step("random rows, evicted")
     rows = works.random_rows(subject, prefetch=True)
-    report.add(compare("random rows, cold", rows, before=evict))
-    step(f"{subject.what}, cold")
-    report.add(compare(f"{subject.what}, cold", works.one_pass(subject), before=evict))
+    report.add(compare("random rows, evicted", rows, before=evict))
+    step(f"{subject.what}, evicted")
+    report.add(compare(f"{subject.what}, evicted", works.one_pass(subject), before=evict))
 
 
 def _evict(subject: Subject) -> None:
@@ -134,7 +134,7 @@ def _evict(subject: Subject) -> None:
 
 def _reason_not_to_evict(subject: Subject) -> str | None:
     if sys.platform == "win32":
-        return "Windows keeps a file in its cache after it has left a process's memory"
+        return "Windows keeps a file in its cache after it has left a process"
     _evict(subject)
     left = residency(subject.path)
     if left.fraction is None:
@@ -258,7 +258,7 @@ class _Report:
         console.print()
         console.print(
             f"Medians of {self._rounds} rounds; 2.0x took twice as long as mmapkit. All answers "
-            "were equal.\nCold: the file was evicted, and mmapkit prefetched the rows.",
+            "were equal.\nEvicted: the file was evicted first, and mmapkit prefetched the rows.",
             style="dim",
             soft_wrap=True,
         )

@@ -22,7 +22,7 @@ from numpy.lib import format as numpy_format
 
 from mmapkit.errors import FormatError
 from mmapkit.formats.layout import Layout
-from mmapkit.views import Order, storable_dtype
+from mmapkit.views import Order, storable_dtype, storable_shape
 
 __all__ = ["MAGIC", "header_for", "read_layout"]
 
@@ -114,7 +114,12 @@ def _parse(text: bytes, version: tuple[int, ...], start: int) -> Layout:
     except (TypeError, ValueError, KeyError, IndexError, SyntaxError) as error:
         raise FormatError(f"no dtype in the header at byte {start}: {error}") from None
     storable_dtype(dtype)
-    return Layout(dtype, shape, "F" if fortran else "C", start + len(text))
+    order: Order = "F" if fortran else "C"
+    try:
+        dtype, shape = storable_shape(dtype, shape, order)
+    except ValueError as error:
+        raise FormatError(f"impossible header at byte {start}: {error}") from None
+    return Layout(dtype, shape, order, start + len(text))
 
 
 def _parse_literal(

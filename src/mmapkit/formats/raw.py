@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy.typing as npt
 
 from mmapkit.formats.layout import Layout
-from mmapkit.views import Order, normal_shape, storable_dtype
+from mmapkit.views import Order, storable_dtype, storable_shape
 
 __all__ = ["layout_of"]
 
@@ -28,20 +28,17 @@ def layout_of(
     start = 0 if offset is None else offset
     if start < 0:
         raise ValueError(f"offset must not be negative, and is {start}")
-    if order not in ("C", "F"):
-        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
-    if shape is not None:
-        layout = Layout(kind, normal_shape(shape), order, start)
-    elif available_bytes is None:
-        raise ValueError("a new raw file needs a shape")
-    else:
-        count, rest = divmod(available_bytes - start, kind.itemsize)
-        if count < 0 or rest:
+    if shape is None:
+        if available_bytes is None:
+            raise ValueError("a new raw file needs a shape")
+        shape, rest = divmod(available_bytes - start, kind.itemsize)
+        if shape < 0 or rest:
             raise ValueError(
                 f"{path!r} has {available_bytes} bytes: from offset {start} on that is not a whole "
                 f"number of {kind} items of {kind.itemsize} bytes; give shape= or another dtype="
             )
-        layout = Layout(kind, (count,), order, start)
+    kind, lengths = storable_shape(kind, shape, order)
+    layout = Layout(kind, lengths, order, start)
     if available_bytes is not None and start + layout.nbytes > available_bytes:
         raise ValueError(
             f"{path!r} has {available_bytes} bytes, but {kind} of shape {layout.shape} at offset "

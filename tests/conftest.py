@@ -1,0 +1,57 @@
+"""What every test shares: how hypothesis runs, files to map, other processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import mmapkit
+
+# Machines are shared and tests run in wheels builds: the same examples every time, no deadlines.
+settings.register_profile(
+    "mmapkit",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("mmapkit")
+
+
+@pytest.fixture
+def pattern():
+    """10,000 bytes that differ from their neighbours and from page to page."""
+    return bytes((i * 7 + i // 251) % 256 for i in range(10_000))
+
+
+@pytest.fixture
+def file(tmp_path, pattern):
+    """A file of the pattern: two and a half pages of 4 KiB."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(pattern)
+    return path
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Run a script in another process, in the test's folder; fails unless it exits with `code`."""
+
+    def run(script, *args, code=0, timeout=60, **variables):
+        found = str(Path(mmapkit.__file__).parents[1])
+        environment = {**os.environ, "PYTHONPATH": found, **variables}
+        ended = subprocess.run(
+            [sys.executable, "-c", script, *map(str, args)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert ended.returncode == code, (
+            f"exit status {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        )
+        return ended
+
+    return run

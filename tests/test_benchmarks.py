@@ -1,0 +1,116 @@
+"""The benchmarks run, check their answers and write their tables. No time is looked at."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+if not (ROOT / "benchmarks" / "__main__.py").is_file():
+    pytest.skip("the benchmarks are in the repository only", allow_module_level=True)
+if sys.platform == "win32":
+    pytest.skip("the benchmarks' rivals are POSIX calls", allow_module_level=True)
+pytest.importorskip("numpy")
+
+# Works that have to be there, by the start of their name, and the ways to be found in them.
+EXPECTED = {
+    "access": {
+        "one byte": {"m[i]", "mmap.mmap: s[i]", "bytes: b[i]"},
+        "one scalar": {'m.load("<d", i)', 'struct.unpack_from("<d", s, i)'},
+        "slice of 64 bytes": {"m[i:j], a view", "memoryview(mmap)[i:j], a view"},
+        "slice of an array, ndarray": {"x[i:j], x = np.asarray(a)", "np.memmap: p[i:j]"},
+        "slice of an array, MappedArray": {"a[i:j]", "np.memmap: p[i:j]", "ndarray: d[i:j]"},
+        "open and close a .npy": {"with mk.open_array(path)", 'np.load(path, mmap_mode="r")'},
+        "open and close a raw array": {'np.memmap(path, "<f8", "r")'},
+        "open and close bytes": {"with mk.open(path)", "open, mmap.mmap, close both"},
+        "import": {'python -c "import mmapkit"', "python -c pass"},
+    },
+    "random": {
+        "500 random bytes of 1 MiB, warm, one C call: already": {"fseek + fread (C)", "pread (C)"},
+        "500 random bytes of 1 MiB, warm, one C call: mapped anew": {"mk.open, touch, close"},
+        "500 random bytes of 1 MiB, warm, from Python": {"np.memmap[idx].sum()"},
+        "20 random bytes of 1 MiB, cold": {"np.memmap[idx]"},
+    },
+    "sequential": {
+        "4 KiB, warm, summed in C": {"mk.open", "readinto, a 1 MiB buffer reused"},
+        "64 KiB, warm, summed in numpy": {"np.memmap.sum()", "np.fromfile, blocks of 1 MiB"},
+        "1 MiB, warm, summed in C": {"mk.open", "memory read, 1 thread (C)"},
+        "1 MiB, cold": {"mk.open"},
+    },
+    "guard": {
+        "m[i]": {"guard on", "guard off", "guard off, control"},
+        "open, touch": {"guard on", "guard off"},
+    },
+}
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """`python -m benchmarks`, in this process, with the package that is being tested."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    import mmapkit
+
+    # Its processes import what this one does, be it installed or in the source tree.
+    monkeypatch.setenv("PYTHONPATH", str(Path(mmapkit.__file__).parent.parent))
+    from benchmarks.__main__ import main
+
+    return main
+
+
+@pytest.mark.parametrize("topic", EXPECTED)
+def test_topic_checks_every_answer_and_writes_its_rows(run, topic, tmp_path, capsys):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    numbers, page = tmp_path / "numbers.json", tmp_path / "page.md"
+    page.write_text("before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
+    outputs = ["--json", str(numbers), "--markdown", str(page)]
+    run([topic, "--smoke", "--directory", str(scratch), *outputs])
+
+    found = json.loads(numbers.read_text())["topics"][topic]
+    for start, ways in EXPECTED[topic].items():
+        works = [comparison for comparison in found if comparison["work"].startswith(start)]
+        assert works, f"no comparison for {start!r}"
+        if not works[0]["skipped"]:
+            assert ways <= {line["name"] for line in works[0]["lines"]}
+    for comparison in found:
+        if comparison["skipped"]:
+            assert "cold" in comparison["work"]
+            continue
+        assert comparison["answers_checked"]
+        rounds = {len(line["seconds"]) for line in comparison["lines"]}
+        assert rounds == {comparison["rounds"]}
+        assert all(line["low"] <= line["ratio"] <= line["high"] for line in comparison["lines"])
+
+    text = page.read_text()
+    assert text.startswith("before\n<!-- results: begin -->")
+    assert text.endswith("<!-- results: end -->\nafter\n")
+    assert "\nold\n" not in text
+    assert found[0]["work"] in text
+    assert found[0]["work"] in capsys.readouterr().out
+    assert list(scratch.iterdir()) == []
+
+
+def test_wrong_answer_is_not_timed(run):
+    from benchmarks.effort import SMOKE
+    from benchmarks.harness import WrongAnswer, call, compare
+
+    ways = [call("ours", "right", lambda: 1), call("rival", "wrong", lambda: 2)]
+    with pytest.raises(WrongAnswer, match="wrong answers 2, not 1"):
+        compare("adding", ways, SMOKE)
+
+
+def test_unknown_topic_is_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        run(["nothing"])
+    assert "unknown topic nothing" in capsys.readouterr().err
+
+
+def test_readme_has_the_markers_that_the_tool_writes_between(run):
+    from benchmarks.tables import BEGIN, END
+
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert text.count(BEGIN) == 1
+    assert text.count(END) == 1
+    assert text.index(BEGIN) < text.index(END)
