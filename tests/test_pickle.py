@@ -54,9 +54,12 @@ def test_creating_modes_come_back_without_emptying_the_file(tmp_path, mode):
 
 
 def test_reserve_and_backend_come_back(file):
-    with mk.open(file, "r+", reserve=1 << 20) as m, pickle.loads(pickle.dumps(m)) as again:
-        with memoryview(again):
-            again.resize(20_000)
+    with (
+        mk.open(file, "r+", reserve=1 << 20) as m,
+        pickle.loads(pickle.dumps(m)) as again,
+        memoryview(again),
+    ):
+        again.resize(20_000)
     with mk.open(file, backend="read") as m, pickle.loads(pickle.dumps(m)) as again:
         assert again.backend == "read"
 
@@ -121,10 +124,12 @@ def test_array_comes_back_with_its_layout(tmp_path, order):
 def test_raw_array_with_structure_and_offset_comes_back(file):
     np = pytest.importorskip("numpy")
     dtype = np.dtype([("a", "<u2"), ("b", "<f4", (2,))])
-    with mk.open_array(file, dtype=dtype, shape=(5, 7), offset=3) as a:
-        with pickle.loads(pickle.dumps(a)) as again:
-            assert again.dtype == dtype
-            assert np.asarray(again).tobytes() == np.asarray(a).tobytes()
+    with (
+        mk.open_array(file, dtype=dtype, shape=(5, 7), offset=3) as a,
+        pickle.loads(pickle.dumps(a)) as again,
+    ):
+        assert again.dtype == dtype
+        assert np.asarray(again).tobytes() == np.asarray(a).tobytes()
 
 
 def test_closed_array_cannot_be_pickled(file):

@@ -19,7 +19,6 @@ def m():
     with mk.anonymous(SIZE) as mapping:
         mapping[:] = bytes(range(SIZE))
         yield mapping
-        gc.collect()
 
 
 def test_array_is_a_plain_ndarray_over_the_same_bytes(m):
@@ -45,8 +44,10 @@ def test_array_of_a_read_only_mapping_cannot_be_stored_into(file):
 
 @pytest.mark.parametrize(
     "dtype",
-    ["u1", ">i4", "<f2", "c16", "?", "S5", "<U3", "V6", "M8[ns]", "m8[D]", "f8,>i2"]
-    + [[("x", "<f4", (2, 2)), ("y", [("z", ">u2"), ("", "V3")])]],
+    [
+        *("u1", ">i4", "<f2", "c16", "?", "S5", "<U3", "V6", "M8[ns]", "m8[D]", "f8,>i2"),
+        [("x", "<f4", (2, 2)), ("y", [("z", ">u2"), ("", "V3")])],
+    ],
 )
 def test_dtypes_of_every_kind(m, dtype):
     kind = np.dtype(dtype)
@@ -121,7 +122,7 @@ def test_reversed_and_broadcast_strides(m):
         ({"shape": -1}, "-1"),
         ({"shape": (2, -3)}, r"\(2, -3\)"),
         ({"shape": (2, 2), "strides": (1,)}, r"\(1,\).*\(2, 2\)"),
-        ({"shape": 3, "strides": (2**62,)}, str(2**63)),
+        ({"shape": 3, "strides": (2**62,)}, str(2**63 + 1)),
         ({"order": "K"}, "'K'"),
         ({"order": "c"}, "'c'"),
     ],
@@ -139,7 +140,7 @@ def test_shape_beyond_numpy_is_a_value_error(m, shape):
 
 
 def test_bytes_that_are_no_whole_number_of_items(m):
-    with pytest.raises(ValueError, match="240 bytes from offset 0.*7 bytes; give shape="):
+    with pytest.raises(ValueError, match=r"240 bytes from offset 0.*7 bytes; give shape="):
         m.array("V7")
     assert m.array("V7", 34).nbytes == 238
 

@@ -47,6 +47,7 @@ typedef PVOID(WINAPI *virtual_alloc)(HANDLE, PVOID, SIZE_T, ULONG, ULONG, void *
 typedef PVOID(WINAPI *map_view)(HANDLE, HANDLE, PVOID, ULONG64, SIZE_T, ULONG, ULONG, void *, ULONG);
 typedef BOOL(WINAPI *unmap_view)(HANDLE, PVOID, ULONG);
 typedef BOOL(WINAPI *prefetch_memory)(HANDLE, ULONG_PTR, memory_range *, ULONG);
+typedef LONG(NTAPI *query_volume)(HANDLE, void *, void *, ULONG, int);
 typedef LONG(NTAPI *query_object)(HANDLE, int, PVOID, ULONG, PULONG);
 
 typedef void (*function)(void);
@@ -329,6 +330,22 @@ mmk_status mmk_os_file_resize(mmk_handle file, uint64_t size_bytes) {
                : failure();
 }
 
+/* Where blocks cannot be reserved, at least nobody shall fill the disk to find that it is too small. */
+static bool has_room(HANDLE file, uint64_t length_bytes) {
+    static _Atomic uintptr_t known;
+    struct {
+        LARGE_INTEGER total_units, free_units;
+        ULONG sectors_per_unit, bytes_per_sector;
+    } volume; /* FILE_FS_SIZE_INFORMATION, class 3 */
+    uintptr_t outcome[2];
+    query_volume query =
+        (query_volume)look_up(&known, L"ntdll.dll", "NtQueryVolumeInformationFile");
+    if (query == NULL || query(file, outcome, &volume, sizeof volume, 3) < 0)
+        return true;
+    uint64_t unit_bytes = (uint64_t)volume.sectors_per_unit * volume.bytes_per_sector;
+    return length_bytes / unit_bytes <= (uint64_t)volume.free_units.QuadPart;
+}
+
 mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t length_bytes) {
     FILE_ALLOCATION_INFO blocks;
     LARGE_INTEGER size;
@@ -345,7 +362,7 @@ mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t lengt
     case ERROR_INVALID_FUNCTION:
     case ERROR_INVALID_PARAMETER:
     case ERROR_NOT_SUPPORTED:
-        return MMK_UNSUPPORTED;
+        return has_room(handle_of(file), length_bytes) ? MMK_UNSUPPORTED : ERROR_DISK_FULL;
     default:
         return failure();
     }

@@ -645,9 +645,10 @@ cdef class Region:
 
     cdef int _set_slice(self, key, value) except -1:
         cdef Py_ssize_t start, stop, step, count
-        PySlice_Unpack(key, &start, &stop, &step)
-        count = PySlice_AdjustIndices(<Py_ssize_t>self.c.size_bytes, &start, &stop, step)
         cdef Py_buffer source
+        PySlice_Unpack(key, &start, &stop, &step)
+        self._require_writable("store into it")  # __index__ may have run any code
+        count = PySlice_AdjustIndices(<Py_ssize_t>self.c.size_bytes, &start, &stop, step)
         PyObject_GetBuffer(value, &source, PyBUF_CONTIG_RO)
         try:
             if source.len != count:
@@ -1078,6 +1079,8 @@ cdef class Region:
 
     def _prefetch(self, ranges):
         """Start reading pairs of (offset, length)."""
+        ranges = [(index_or_none(offset, "offset"), index_or_none(length, "length"))
+                  for offset, length in ranges]
         cdef size_t count = len(ranges), i
         cdef mmk_range *pairs = <mmk_range *>PyMem_Malloc((count + 1) * sizeof(mmk_range))
         cdef mmk_status status

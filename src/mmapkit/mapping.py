@@ -186,14 +186,11 @@ class Mapping(Region):
             How many bytes; to the end by default.
         """
         if hasattr(offset, "__index__"):
-            start = offset.__index__()
-            if length is None:
-                length = max(0, len(self) - start)
-            self._prefetch([(start, length)])
+            self._prefetch([(offset.__index__(), length)])
         else:
             if length is not None:
                 raise TypeError("length goes with one offset, not with many ranges")
-            self._prefetch(list(offset))
+            self._prefetch(offset)
 
     def residency(self) -> Residency:
         """Tell which of the pages are in memory now; costs a bit a page, touches none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import operator
 import os
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ class MappingFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move to a position, which may lie past the end, and return it."""
         self._require_open()
+        offset = operator.index(offset)
         bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._mapping.size}
         if whence not in bases:
             raise ValueError(f"whence must be 0, 1 or 2, not {whence}")
@@ -86,13 +88,17 @@ class MappingFile(io.RawIOBase):
         self._position += count
         return count
 
-    def readall(self) -> bytes:
-        """Return everything from the position to the end."""
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes; all that are left by default."""
         self._require_open()
-        count = self._left()
+        count = self._left() if size is None or size < 0 else min(size, self._left())
         data = self._mapping.read(self._position, count) if count else b""
         self._position += count
         return data
+
+    def readall(self) -> bytes:
+        """Return everything from the position to the end."""
+        return self.read()
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Store bytes at the position; return how many there was room for."""
@@ -119,5 +125,6 @@ class MappingFile(io.RawIOBase):
 
     def flush(self) -> None:
         """Push changes to the OS."""
-        if not self.closed and not self._mapping.closed:
+        self._require_open()
+        if not self._mapping.closed:
             self._mapping.flush(level="async")

@@ -99,7 +99,10 @@ def ndarray_over(
     """See `Mapping.array`."""
     kind = storable_dtype(dtype)
     offset = operator.index(offset)
-    size = len(mapping)
+    if shape is not None:
+        kind, lengths = storable_shape(kind, shape, order)
+    steps = None if strides is None else tuple(operator.index(step) for step in strides)
+    size = len(mapping)  # after all that may run anybody's code
     if not 0 <= offset <= size:
         raise ValueError(f"offset {offset} lies outside the mapping's {size} bytes")
     if shape is None:
@@ -109,15 +112,14 @@ def ndarray_over(
                 f"{size - offset} bytes from offset {offset} are not a whole number of {kind} "
                 f"items of {kind.itemsize} bytes; give shape="
             )
-        shape = count
-    kind, lengths = storable_shape(kind, shape, order)
-    steps = None if strides is None else tuple(operator.index(step) for step in strides)
+        kind, lengths = storable_shape(kind, count, order)
     if steps is not None and len(steps) != len(lengths):
         raise ValueError(f"strides {steps} and shape {lengths} differ in length")
     first, last = _span(lengths, kind.itemsize, steps)
     if offset + first < 0 or offset + last > size:
+        by = "" if steps is None else f", strides {steps}"
         raise ValueError(
-            f"an array of {kind}, shape {lengths} at offset {offset} takes bytes "
+            f"an array of {kind}, shape {lengths}{by} at offset {offset} takes bytes "
             f"[{offset + first}, {offset + last}), but the mapping has {size}"
         )
     found = ndarray_at(mapping, kind, lengths, offset, order, steps)

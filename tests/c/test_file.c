@@ -162,6 +162,14 @@ static void test_size_beyond_file_offsets_is_refused(void) {
     mmk_file_close(&file);
 }
 
+static void test_no_room_is_an_error_at_once(void) {
+    mmk_file file = fresh_file(path, 10);
+    mmk_status status = mmk_file_resize(file.handle, 10, (uint64_t)1 << 60, false);
+    CHECK(status > 0 || status == MMK_TOO_LARGE);
+    CHECK_EQ(size_of(path), 10);
+    mmk_file_close(&file);
+}
+
 static void test_renewing_leaves_zeros_only(void) {
     for (int sparse = 0; sparse < 2; sparse++) {
         mmk_file file = fresh_file(path, 5000);
@@ -192,6 +200,7 @@ int main(void) {
     test_reading_past_the_end_gives_fewer_bytes();
     test_growing_keeps_bytes_and_adds_zeros();
     test_size_beyond_file_offsets_is_refused();
+    test_no_room_is_an_error_at_once();
     test_renewing_leaves_zeros_only();
     remove_file(path);
     DONE("tests/c/test_file");

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import signal
 import sys
 import threading
@@ -44,10 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             demo.run(options.file, options.size << 20)
     except KeyboardInterrupt:
         return _complain("interrupted; temporary files are removed", INTERRUPTED)
-    except BrokenPipeError:  # `mmapkit demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
     except OSError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # a fault came at the same time
+            return _complain("interrupted; temporary files are removed", INTERRUPTED)
         name = f": {error.filename!r}" if error.filename else ""
         return _complain(f"{error.strerror or error}{name}")
     except (UnusableFile, DifferentAnswers) as error:

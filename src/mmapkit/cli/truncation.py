@@ -62,20 +62,25 @@ def _cut_of(copy: Subject) -> int:
 def catch(copy: Subject) -> MappingFault | None:
     """Sum until the fault arrives, and return it; None if the sum never noticed."""
     cutting = threading.Timer(_DELAY_S, os.truncate, (copy.path, _cut_of(copy)))
-    with open_mapping(copy.path) as mapping:
-        try:
-            _sum_on(mapping, copy, cutting)
-        except MappingFault as fault:
-            return fault.with_traceback(None)  # its frames would keep the array alive
-        finally:
+    mapping = open_mapping(copy.path)
+    try:
+        cutting.start()
+        _sum(mapping, copy)
+    except MappingFault as fault:
+        if fault.__context__ is not None:  # Ctrl-C came at the same time
+            raise
+        return fault.with_traceback(None)
+    finally:
+        cutting.cancel()
+        if cutting.ident is not None:
             cutting.join()
+        mapping.close(defer=True)
     return None
 
 
-def _sum_on(mapping: Mapping, copy: Subject, cutting: threading.Timer) -> None:
+def _sum(mapping: Mapping, copy: Subject) -> None:
     array = mapping.array(copy.dtype, copy.items, copy.offset)
     deadline = time.monotonic() + _PATIENCE_S
-    cutting.start()
     while time.monotonic() < deadline:
         with mapping.guard():  # the main thread needs none, but this may be another one
             array.sum()

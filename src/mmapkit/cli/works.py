@@ -84,7 +84,7 @@ def random_rows(subject: Subject, *, prefetch: bool) -> Contenders:
     """Copy some rows out, one by one, in random order."""
     dtype, offset, width = subject.dtype, subject.offset, subject.width
     step, rows = subject.row_bytes, subject.rows
-    count = min(_MOST_ROWS, max(16, _ROWS_BYTES // step))
+    count = min(_MOST_ROWS, max(16, rows // 4), max(16, _ROWS_BYTES // step))
     picked = np.random.default_rng(7).integers(rows, size=count).tolist()
     out = np.empty((count, width), dtype)
 

@@ -1,0 +1,269 @@
+"""Many threads at once: an operation raises or succeeds, and none ever crashes."""
+
+import sys
+import threading
+
+import pytest
+
+import mmapkit as mk
+
+# What threads do to a shared mapping while another one closes or resizes it. Each in a process of
+# its own, so that a crash is an exit status.
+PRELUDE = """
+import sys, threading, random, contextlib
+import mmapkit as mk
+
+sys.setswitchinterval(1e-5)
+ALLOWED = (ValueError, IndexError, BufferError)
+unexpected = []
+
+def uses(m):
+    size = 1 << 18
+    return [
+        lambda: m[random.randrange(size)],
+        lambda: m.__setitem__(random.randrange(size), 7),
+        lambda: bytes(m[5:500]),
+        lambda: m.__setitem__(slice(9, 12), b"abc"),
+        lambda: m.read(0, 100),
+        lambda: m.read(),
+        lambda: m.read_into(0, bytearray(1 << 17)),
+        lambda: m.write(3, bytes(1 << 17)),
+        lambda: m.move(0, 1 << 16, 1 << 16),
+        lambda: m.load("<d", random.randrange(size)),
+        lambda: m.store("<H", random.randrange(size), 5),
+        lambda: m.flush(level="os"),
+        lambda: m.advise("normal"),
+        lambda: m.prefetch([(0, 10), (5000, 10)]),
+        lambda: m.populate(0, 8192),
+        lambda: m.residency(),
+        lambda: m.evict(),
+        lambda: 5 in m,
+        lambda: m.refresh(),
+        lambda: m.check(),
+    ]
+
+def worker(get, stop):
+    generator = random.Random(threading.get_ident())
+    while not stop.is_set():
+        use = generator.choice(uses(get()))
+        try:
+            use()
+        except ALLOWED:
+            pass
+        except BaseException as error:
+            unexpected.append(repr(error))
+            return
+
+@contextlib.contextmanager
+def workers(get, count=6):
+    stop = threading.Event()
+    threads = [threading.Thread(target=worker, args=(get, stop)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not unexpected, unexpected
+
+def make(name, **options):
+    return mk.open(name, "w+", size=1 << 18, **options)
+"""
+
+
+@pytest.mark.parametrize("backend", ["map", "read"])
+def test_closing_while_others_use_it(run_python, backend):
+    run_python(
+        PRELUDE
+        + """
+holder = [make("f0", backend=sys.argv[1])]
+closed = 0
+with workers(lambda: holder[0]):
+    for i in range(150):
+        old = holder[0]
+        holder[0] = make(f"f{i % 5 + 1}", backend=sys.argv[1])
+        try:
+            old.close()
+        except BufferError:
+            old.close(defer=True)
+        closed += old.closed
+assert closed == 150
+""",
+        backend,
+    )
+
+
+@pytest.mark.parametrize("reserve", [None, 1 << 21])
+def test_resizing_while_others_use_it(run_python, reserve):
+    run_python(
+        PRELUDE
+        + """
+m = make("f", reserve=eval(sys.argv[1]))
+resized = 0
+with workers(lambda: m):
+    for i in range(300):
+        try:
+            m.resize(random.choice([1, 4096, 1 << 18, 1 << 19, 1 << 20]))
+            resized += 1
+        except BufferError:
+            pass
+assert resized
+m.close()
+""",
+        reserve,
+    )
+
+
+def test_resizing_memory_while_others_use_it(run_python):
+    run_python(
+        PRELUDE
+        + """
+m = mk.anonymous(1 << 18)
+with workers(lambda: m):
+    for i in range(300):
+        with contextlib.suppress(BufferError):
+            m.resize(random.choice([1, 4096, 1 << 18, 1 << 19]))
+m.close()
+"""
+    )
+
+
+def test_two_threads_closing_and_two_resizing(run_python):
+    run_python(
+        PRELUDE
+        + """
+def attack(m, barrier, act):
+    barrier.wait()
+    try:
+        act(m)
+    except ALLOWED:
+        pass
+    except BaseException as error:
+        unexpected.append(repr(error))
+
+acts = [
+    lambda m: m.close(),
+    lambda m: m.close(),
+    lambda m: m.close(defer=True),
+    lambda m: m.resize(1 << 19),
+    lambda m: m.resize(100),
+    lambda m: m.read(),
+]
+for i in range(100):
+    m = make("f")
+    barrier = threading.Barrier(len(acts))
+    threads = [threading.Thread(target=attack, args=(m, barrier, act)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    m.close()
+    assert m.closed and m.exports == 0
+assert not unexpected, unexpected
+"""
+    )
+
+
+def test_mapping_dropped_while_views_are_used_elsewhere(run_python):
+    run_python(
+        PRELUDE
+        + """
+def total(view, expected):
+    for _ in range(20):
+        if sum(view) != expected:
+            unexpected.append("wrong bytes")
+
+for i in range(20):
+    m = make("f")
+    m[0:1000] = bytes([1]) * 1000
+    threads = [threading.Thread(target=total, args=(m[0:2000], 1000)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    m.close(defer=True)
+    del m
+    for thread in threads:
+        thread.join()
+assert not unexpected, unexpected
+"""
+    )
+
+
+def test_arrays_used_while_the_array_is_closed(run_python):
+    pytest.importorskip("numpy")
+    run_python(
+        PRELUDE
+        + """
+import numpy as np
+holder = [mk.create_array("a0.npy", 1000, "i8")]
+def array_uses(a):
+    return [
+        lambda: a[5], lambda: a[3:9].sum(), lambda: a.__setitem__(5, 1), lambda: np.asarray(a).sum(),
+        lambda: len(a), lambda: a.flush(), lambda: list(a)[:3],
+    ]
+uses = array_uses
+with workers(lambda: holder[0]):
+    for i in range(200):
+        old = holder[0]
+        holder[0] = mk.create_array(f"a{i % 4 + 1}.npy", 1000, "i8", overwrite=True)
+        try:
+            old.close()
+        except BufferError:
+            old.mapping.close(defer=True)
+"""
+    )
+
+
+# --- the global lock ----------------------------------------------------------------------------
+
+
+class Waiting:
+    """Counts what another thread gets done while this one is inside a call."""
+
+    def __init__(self):
+        self.ticks = 0
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.stop.is_set():
+            self.ticks += 1
+
+    def __enter__(self):
+        self.thread.start()
+        while not self.ticks:
+            pass
+        return self
+
+    def __exit__(self, *error):
+        self.stop.set()
+        self.thread.join()
+
+
+@pytest.mark.skipif(
+    hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled(), reason="no lock to release"
+)
+@pytest.mark.parametrize("call", ["read", "read_into", "write", "move"])
+def test_large_copies_release_the_global_lock(call):
+    size = 64 << 20
+    buffer = bytearray(size)
+    with mk.anonymous(size) as m:
+        m.populate()
+        calls = {
+            "read": m.read,
+            "read_into": lambda: m.read_into(0, buffer),
+            "write": lambda: m.write(0, buffer),
+            "move": lambda: m.move(1, 0, size - 1),
+        }
+        # Nobody takes the lock from us within an interval of an hour: it has to be given.
+        before = sys.getswitchinterval()
+        with Waiting() as other:
+            sys.setswitchinterval(3600)
+            try:
+                done = other.ticks
+                calls[call]()
+                progress = other.ticks - done
+            finally:
+                sys.setswitchinterval(before)
+        assert progress > 0
