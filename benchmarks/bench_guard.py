@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.effort import Effort
 from benchmarks.files import Files
 from benchmarks.guard_child import STATEMENTS
-from benchmarks.harness import Comparison, Way, WrongAnswer, order, summarise
+from benchmarks.harness import REPEATS, Comparison, Way, WrongAnswer, order, summarise
 
 TITLE = "guard: what the fault guard costs, MMAPKIT_GUARD=1 over MMAPKIT_GUARD=0"
 
@@ -50,9 +50,8 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
 
 
 def _count(child: "Child", work: str, effort: Effort) -> int:
-    """How often a work is run in one turn."""
-    child.seconds(work, 3)
-    return max(1, round(effort.sample_s / 2 / child.seconds(work, 3)))
+    """How often a work is run in each repeat of one turn."""
+    return max(1, round(effort.sample_s / 2 / REPEATS / child.seconds(work, 3)))
 
 
 def _check(work: str, children: list["Child"]) -> None:

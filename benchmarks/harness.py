@@ -21,6 +21,9 @@ Role = Literal["ours", "rival", "limit"]
 # Below this, the statement is unrolled, so that the loop around it does not count.
 _UNROLL_BELOW_S = 5e-6
 _UNROLL = 20
+# A round's sample is cut in so many parts, of which the fastest counts: on a busy machine the others
+# hold the time of somebody else.
+REPEATS = 20
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,9 @@ def _timed(way: Way, effort: Effort) -> Callable[[], float]:
         timer = timeit.Timer("\n".join([way.statement] * unroll), globals=dict(way.names))
     if estimate < effort.sample_s:
         estimate = min(timer.repeat(3, 1))
-    number = max(1, round(effort.sample_s / estimate))
-    return lambda: timer.timeit(number) / (number * unroll)
+    repeats = min(REPEATS, max(1, round(effort.sample_s / estimate)))
+    number = max(1, round(effort.sample_s / repeats / estimate))
+    return lambda: min(timer.repeat(repeats, number)) / (number * unroll)
 
 
 def _plain(answer: Any) -> Any:

@@ -16,6 +16,7 @@ def describe(directory: Path) -> dict[str, str]:
         "date": datetime.date.today().isoformat(),
         "CPU": f"{_processor()}, {os.cpu_count()} cores",
         "memory": _memory(),
+        "load average at the start": f"{os.getloadavg()[0]:.1f}",
         "kernel": f"{platform.system()} {platform.release()}",
         "filesystem": _filesystem(directory),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",

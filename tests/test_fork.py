@@ -144,7 +144,7 @@ try:
         if child == 0:
             try:
                 m.read(0, 1 << 20); m[5] = 1; m.flush(level="os"); m.refresh()
-                m.resize(1 << 22); m.resize((1 << 22) + 5); m.close(defer=True)
+                m.resize(1 << 22); m.close(defer=True)
                 os._exit(0)
             except BaseException as error:
                 os.write(2, repr(error).encode())

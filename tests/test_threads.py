@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 
 import pytest
 
@@ -83,7 +84,7 @@ closed = 0
 with workers(lambda: holder[0]):
     for i in range(150):
         old = holder[0]
-        holder[0] = make(f"f{i % 5 + 1}", backend=sys.argv[1])
+        holder[0] = make(f"f{i + 1}", backend=sys.argv[1])
         try:
             old.close()
         except BufferError:
@@ -199,14 +200,14 @@ import numpy as np
 holder = [mk.create_array("a0.npy", 1000, "i8")]
 def array_uses(a):
     return [
-        lambda: a[5], lambda: a[3:9].sum(), lambda: a.__setitem__(5, 1), lambda: np.asarray(a).sum(),
-        lambda: len(a), lambda: a.flush(), lambda: list(a)[:3],
+        lambda: a[5], lambda: a[3:9].sum(), lambda: a.__setitem__(5, 1),
+        lambda: np.asarray(a).sum(), lambda: len(a), lambda: a.flush(), lambda: list(a)[:3],
     ]
 uses = array_uses
 with workers(lambda: holder[0]):
     for i in range(200):
         old = holder[0]
-        holder[0] = mk.create_array(f"a{i % 4 + 1}.npy", 1000, "i8", overwrite=True)
+        holder[0] = mk.create_array(f"a{i + 1}.npy", 1000, "i8")
         try:
             old.close()
         except BufferError:
@@ -229,11 +230,12 @@ class Waiting:
     def run(self):
         while not self.stop.is_set():
             self.ticks += 1
+            time.sleep(0)  # gives the lock back at once
 
     def __enter__(self):
         self.thread.start()
         while not self.ticks:
-            pass
+            time.sleep(0.001)
         return self
 
     def __exit__(self, *error):
@@ -261,6 +263,7 @@ def test_large_copies_release_the_global_lock(call):
         with Waiting() as other:
             sys.setswitchinterval(3600)
             try:
+                time.sleep(0.01)  # what the other one asked for before
                 done = other.ticks
                 calls[call]()
                 progress = other.ticks - done

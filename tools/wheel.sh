@@ -2,6 +2,8 @@
 # Builds sdist and wheels as a release does, looks into them, and tests them where they are
 # installed: one wheel made from the sdist, one for an old glibc, repaired by auditwheel.
 #
+#     tools/wheel.sh [pytest's arguments]
+#
 # Leaves the sdist in dist/ and the repaired wheel in wheelhouse/.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -9,6 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 PYTHON=$(find_python 3.11)
+(($#)) || set -- -m 'not slow' tests
+TESTS=("$@")
 
 # A copy without build/ and compiled modules: what a clone would have.
 copy_tree "$WORK/tree"
@@ -28,7 +32,7 @@ import sys, mmapkit
 assert mmapkit.__file__.startswith(sys.prefix), mmapkit.__file__
 '
         "$WORK/$2/bin/mmapkit" --version
-        run "$WORK/$2/bin/python" -m pytest -q -p no:cacheprovider -m 'not slow' tests
+        run "$WORK/$2/bin/python" -m pytest -q -p no:cacheprovider "${TESTS[@]}"
     )
 }
 

@@ -39,6 +39,9 @@ enum { SIGNAL_COUNT = sizeof signals / sizeof *signals };
 /* How much of the stack a handler uses before it raises its signal again. */
 #define MOST_NESTED_BYTES 65536
 
+/* A foreign fault that comes again this often, at one address, is not going to be repaired. */
+#define MOST_REPEATS 1000
+
 typedef void (*plain_handler)(int);
 
 /* Whoever handled each signal before us. Written outside handlers, one word at a time. */
@@ -49,6 +52,9 @@ static struct {
 static _Atomic uintptr_t host_handler;
 static _Atomic uint64_t passing_on;      /* the thread that is inside `previous`, ... */
 static _Atomic uintptr_t passing_on_from; /* ... and where its signal frame lies */
+static _Atomic uintptr_t foreign_address; /* of the latest fault that was passed on, ... */
+static _Atomic uint64_t foreign_thread;   /* ... in this thread, ... */
+static _Atomic unsigned foreign_repeats;  /* ... and how often it came before */
 static atomic_bool enabled = true;
 static _Atomic uint64_t main_faults, foreign_signals;
 static void (*_Atomic notify_main)(void);
@@ -83,6 +89,12 @@ static bool deserves_retry(mmk_fault_record *record, uintptr_t page) {
     return true;
 }
 
+/* A descriptor may have been closed behind our back, and its number may be another file's by now. */
+static bool still_ours(const mmk_fault_record *record, struct stat *now) {
+    return fstat((int)record->file, now) == 0 && (uint64_t)now->st_dev == record->device &&
+           (uint64_t)now->st_ino == record->inode;
+}
+
 static bool is_full(int file) {
     struct statvfs found;
     return fstatvfs(file, &found) == 0 && found.f_blocks > 0 && found.f_bavail == 0;
@@ -92,9 +104,14 @@ static bool is_full(int file) {
  * device from a store that found no block. */
 static mmk_cause ask_cause(const mmk_fault_record *record, uint64_t offset, int *code) {
     char byte;
+    struct stat now;
     if (record->file == MMK_NO_HANDLE) {
         *code = ENOMEM;
         return MMK_CAUSE_NO_MEMORY;
+    }
+    if (!still_ours(record, &now)) {
+        *code = EBADF;
+        return MMK_CAUSE_IO_ERROR;
     }
     if (pread((int)record->file, &byte, 1, (off_t)offset) < 0) {
         *code = errno;
@@ -113,8 +130,7 @@ static mmk_cause ask_cause(const mmk_fault_record *record, uint64_t offset, int 
  * reaches further or has no size. */
 static uintptr_t end_of_file(const mmk_fault_record *record) {
     struct stat now;
-    if (!record->sized || fstat((int)record->file, &now) != 0 ||
-        (uint64_t)now.st_dev != record->device || (uint64_t)now.st_ino != record->inode)
+    if (!record->sized || !still_ours(record, &now))
         return record->end;
     uint64_t size = (uint64_t)now.st_size;
     uint64_t inside = size > record->file_offset ? size - record->file_offset : 0;
@@ -195,6 +211,15 @@ static void die_of(int number, bool synchronous) {
         raise(number);
 }
 
+/* True if this thread has met the same fault over and over, and whoever handles it just returns:
+ * faulthandler does when it was displaced by us and then disabled, CPython's own handler always. */
+static bool leads_nowhere(uintptr_t address, uint64_t me) {
+    if (atomic_exchange(&foreign_address, address) != address ||
+        atomic_exchange(&foreign_thread, me) != me)
+        atomic_store(&foreign_repeats, 0);
+    return atomic_fetch_add(&foreign_repeats, 1) >= MOST_REPEATS;
+}
+
 static void pass_on(int number, siginfo_t *info, void *context) {
     int i = index_of(number);
     uintptr_t handler = atomic_load(&previous[i].handler);
@@ -210,7 +235,8 @@ static void pass_on(int number, siginfo_t *info, void *context) {
     uintptr_t frame = (uintptr_t)context, outer = atomic_load(&passing_on_from);
     bool in_circles = !synchronous && atomic_load(&passing_on) == me &&
                       frame + sizeof(ucontext_t) < outer && outer - frame < MOST_NESTED_BYTES;
-    if (handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN || in_circles) {
+    bool futile = synchronous && leads_nowhere((uintptr_t)info->si_addr, me);
+    if (handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN || in_circles || futile) {
         die_of(number, synchronous);
         return;
     }

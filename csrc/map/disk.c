@@ -1,4 +1,5 @@
 /* Between memory and disk: flushing, and finding out what was lost on the way. */
+#include <errno.h>
 #include <string.h>
 
 #include "map/internal.h"
@@ -14,12 +15,23 @@ static bool is_lost(mmk_region *region) {
            (mmk_guard_untold(&region->faults) || mmk_guard_owes_me(&region->faults));
 }
 
+/* Descriptors are sometimes closed behind our back (by a daemon that closes them all), and the number
+ * may be another file's by now. */
+static mmk_status look(const mmk_region *region, mmk_file_info *now) {
+    mmk_status status = mmk_os_file_inspect(region->file.handle, now);
+    if (status == MMK_OK && (now->device != region->file.info.device ||
+                             now->inode != region->file.info.inode))
+        status = EBADF;
+    return status;
+}
+
 mmk_status mmk_region_inspect(mmk_region *region) {
-    uint64_t file_bytes;
+    mmk_file_info now;
     if (mmk__region_has_file(region) && region->file.info.kind == MMK_FILE_REGULAR) {
-        mmk_status status = mmk_os_file_size(region->file.handle, &file_bytes);
+        mmk_status status = look(region, &now);
         if (status != MMK_OK)
             return status;
+        uint64_t file_bytes = now.size_bytes;
         if (file_bytes < region->offset + region->size_bytes) {
             bool met = (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED) != 0;
             if (!atomic_exchange(&region->known_short, true) && !met)
@@ -42,7 +54,10 @@ static mmk_status cover(void *context, void *at, size_t length_bytes) {
 }
 
 static mmk_status recover(mmk_region *region) {
-    mmk_status status = mmk_guard_heal(&region->faults, cover, region);
+    mmk_file_info now;
+    mmk_status status = mmk__region_has_file(region) ? look(region, &now) : MMK_OK;
+    if (status == MMK_OK)
+        status = mmk_guard_heal(&region->faults, cover, region);
     if (status != MMK_OK)
         return status;
     atomic_store(&region->known_short, false);

@@ -5,6 +5,11 @@
 
 /* --- growing and shrinking --------------------------------------------------------------------- */
 
+static bool fits_reserve(const mmk_region *region, size_t size_bytes) {
+    return region->reserved_bytes != 0 && size_bytes <= region->reserved_bytes &&
+           region->lead_bytes + size_bytes <= region->reserved_bytes;
+}
+
 static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
     uint64_t file_bytes;
     plan_out->size_bytes = size_bytes;
@@ -26,6 +31,10 @@ static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_o
         plan_out->wanted_file_bytes = new_end;
     if (plan_out->wanted_file_bytes <= file_bytes)
         return MMK_OK; /* cutting waits until the mapping is out of the way */
+    /* Reshaping would say so; but a file that has grown cannot be cut everywhere while mapped. */
+    if (size_bytes != region->size_bytes && !fits_reserve(region, size_bytes) &&
+        mmk_region_exports(region) != 0)
+        return MMK_EXPORTED;
     return mmk_file_resize(region->file.handle, file_bytes, new_end, region->sparse);
 }
 
@@ -190,8 +199,7 @@ static void clear_rest_of_page(mmk_region *region, size_t old_size, size_t size_
 
 static mmk_status reshape(mmk_region *region, size_t size_bytes) {
     size_t old_size = region->size_bytes;
-    bool fits = region->reserved_bytes != 0 && size_bytes <= region->reserved_bytes &&
-                region->lead_bytes + size_bytes <= region->reserved_bytes;
+    bool fits = fits_reserve(region, size_bytes);
     mmk_status status = MMK_OK;
     if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
         status = mmk__heap_track(region, size_bytes);

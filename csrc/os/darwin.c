@@ -73,7 +73,7 @@ mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t lengt
     store.fst_flags = F_ALLOCATEALL;
     if (fcntl((int)file, F_PREALLOCATE, &store) == 0)
         return MMK_OK;
-    return errno == ENOTSUP ? MMK_UNSUPPORTED : errno;
+    return errno == ENOTSUP ? mmk__os_no_allocation((int)file, length_bytes) : errno;
 }
 
 mmk_status mmk_os_file_sync(mmk_handle file) {

@@ -106,7 +106,7 @@ size_t mmk__os_huge_page_bytes(int file) {
 mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t length_bytes) {
     while (fallocate((int)file, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length_bytes) != 0) {
         if (errno == EOPNOTSUPP || errno == ENOSYS)
-            return MMK_UNSUPPORTED;
+            return mmk__os_no_allocation((int)file, length_bytes);
         if (errno != EINTR)
             return errno;
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* One system call moves at most this much on Linux (0x7ffff000), INT_MAX on macOS. */
@@ -139,6 +140,15 @@ mmk_status mmk_os_file_write(mmk_handle file, uint64_t offset, const void *buffe
             done += (size_t)put;
     }
     return MMK_OK;
+}
+
+mmk_status mmk__os_no_allocation(int file, uint64_t length_bytes) {
+    struct statvfs found;
+    /* A filesystem that counts no blocks at all, as some in user space, tells nothing. */
+    if (fstatvfs(file, &found) == 0 && found.f_blocks > 0 &&
+        length_bytes / found.f_frsize > found.f_bavail)
+        return ENOSPC;
+    return MMK_UNSUPPORTED;
 }
 
 bool mmk_os_means_lost_write(mmk_status status) {

@@ -7,6 +7,9 @@
 
 #include "os/os.h"
 
+/* What allocating answers where the filesystem cannot: MMK_UNSUPPORTED, or ENOSPC where it is plain
+ * that writing would fail, after having filled the disk. */
+mmk_status mmk__os_no_allocation(int file, uint64_t length_bytes);
 int mmk__os_protection(unsigned protection);
 /* mmap's answer for a source, at a fixed address if `at` is not NULL. */
 mmk_status mmk__os_map_at(const mmk_source *source, void *at, size_t length_bytes, int extra_flags,

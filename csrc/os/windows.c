@@ -537,10 +537,27 @@ static DWORD view_access(unsigned protection, bool copy_on_write) {
     return access | (protection & MMK_PROT_EXEC ? FILE_MAP_EXECUTE : 0);
 }
 
+/* A view can never be given more than it was mapped with: so it is mapped with all that its handle
+ * allows, and the rest taken away again. */
+static unsigned most_protection(const mmk_source *source) {
+    bool write = source->is_private ||
+                 (granted_access(handle_of(source->file)) & FILE_WRITE_DATA) != 0;
+    return source->protection | (write ? MMK_PROT_WRITE : 0);
+}
+
+static mmk_status take_away(const mmk_source *source, void *view, size_t length_bytes) {
+    DWORD before;
+    if (most_protection(source) == source->protection ||
+        VirtualProtect(view, length_bytes,
+                       native_protection(source->protection, source->is_private), &before))
+        return MMK_OK;
+    return failure();
+}
+
 /* A section of the whole file as it is now: with a size of its own, a file that became shorter
  * meanwhile would be made longer again. */
 static mmk_status open_section(const mmk_source *source, HANDLE *section) {
-    DWORD protection = native_protection(source->protection, source->is_private);
+    DWORD protection = native_protection(most_protection(source), source->is_private);
     *section = CreateFileMappingW(handle_of(source->file), NULL, protection, 0, 0, NULL);
     return *section == NULL ? failure() : MMK_OK;
 }
@@ -560,12 +577,14 @@ mmk_status mmk_os_map(const mmk_source *source, size_t length_bytes, bool huge, 
     mmk_status status = open_section(source, &section);
     if (status != MMK_OK)
         return status;
-    mapped = MapViewOfFile(section, view_access(source->protection, source->is_private),
+    mapped = MapViewOfFile(section, view_access(most_protection(source), source->is_private),
                            (DWORD)(source->offset >> 32), (DWORD)source->offset, length_bytes);
-    status = mapped == NULL ? failure() : MMK_OK;
+    status = mapped == NULL ? failure() : take_away(source, mapped, length_bytes);
     CloseHandle(section);
-    if (mapped != NULL)
+    if (status == MMK_OK)
         *base = mapped;
+    else if (mapped != NULL)
+        UnmapViewOfFile(mapped);
     return status;
 }
 
@@ -629,15 +648,17 @@ static mmk_status lay_view(const mmk_source *source, char *base, size_t from, si
     mmk_status status = open_section(source, &section);
     if (status != MMK_OK)
         return status;
-    DWORD protection = native_protection(source->protection, source->is_private);
+    DWORD protection = native_protection(most_protection(source), source->is_private);
     HANDLE process = GetCurrentProcess();
     void *view = map_view3()(section, process, base + from, source->offset + from, to - from,
                              REPLACE_PLACEHOLDER, protection, NULL, 0);
     if (view == NULL) /* a view of whole pages reaches past the end of a file of broken ones */
         view = map_view3()(section, process, base + from, source->offset + from, end - from,
                            REPLACE_PLACEHOLDER, protection, NULL, 0);
-    status = view == NULL ? failure() : MMK_OK;
+    status = view == NULL ? failure() : take_away(source, view, end - from);
     CloseHandle(section);
+    if (status != MMK_OK && view != NULL)
+        unmap_view2()(process, view, SPLIT_PLACEHOLDER);
     return status;
 }
 

@@ -180,6 +180,18 @@ static void test_protection_can_be_lowered_and_raised(void) {
     }
 }
 
+static void test_protection_can_be_raised_after_a_move(void) {
+    mmk_region_options options = options_for(MMK_MODE_WRITE);
+    mmk_region *region = region_over(path, 10000, &options);
+    CHECK_EQ(mmk_region_protect(region, 1), MMK_OK);
+    CHECK_EQ(resize(region, 200000), MMK_OK);
+    CHECK_EQ(mmk_region_protect(region, 3), MMK_OK);
+    region->data[199999] = 4;
+    CHECK_EQ(mmk_region_flush(region, 0, 200000, MMK_FLUSH_OS), MMK_OK);
+    CHECK_EQ(file_byte(path, 199999), 4);
+    close_region(region);
+}
+
 static void test_closed_region_answers_closed(void) {
     mmk_region_options options = options_for(MMK_MODE_WRITE);
     mmk_region *region = region_over(path, 10000, &options);
@@ -210,6 +222,7 @@ int main(void) {
     test_anonymous_memory_is_zeros();
     test_absurd_anonymous_size_is_an_error();
     test_protection_can_be_lowered_and_raised();
+    test_protection_can_be_raised_after_a_move();
     test_closed_region_answers_closed();
     remove_file(path);
     DONE("tests/c/test_region");

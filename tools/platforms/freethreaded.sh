@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests on a free-threaded CPython with the GIL off: freethreaded.sh [VERSION [TEST ...]]
+# Runs the tests on a free-threaded CPython with the GIL off: freethreaded.sh [VERSION [pytest's arguments]]
 #
 # Neither Debian nor PyPI has such an interpreter, so the first run builds one from Debian's source
 # package (about four minutes) and keeps it in the cache.
@@ -81,5 +81,5 @@ import sys, mmapkit
 assert sys._is_gil_enabled() is False, "an extension of mmapkit switched the GIL on"
 '
 cp -r "$WORK/tree/tests" "$WORK/tree/pyproject.toml" .
-(($#)) || set -- tests
-run "$WORK/venv/bin/python" -m pytest -q -p no:cacheprovider -m 'not slow' "$@"
+(($#)) || set -- -m 'not slow' tests
+run "$WORK/venv/bin/python" -m pytest -q -p no:cacheprovider "$@"

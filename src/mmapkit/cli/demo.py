@@ -30,7 +30,6 @@ from mmapkit.residency import residency
 
 _STEPS: Final = 9
 _TABLE_COLUMNS: Final = 100  # when nobody says how wide the output is
-_PREFETCH_BYTES: Final = 1 << 20
 _OPENINGS: Final = 100
 
 
@@ -152,10 +151,7 @@ def _show_residency(subject: Subject, report: _Report, step: Callable[[str], Non
         mapping.evict()
         report.tell("resident after evict()", _share(mapping))
         with _seconds() as prefetching:
-            mapping.prefetch(
-                (start, min(_PREFETCH_BYTES, end - start))
-                for start in range(0, end, _PREFETCH_BYTES)
-            )
+            mapping.prefetch()
         at_once = _share(mapping)
         with _seconds() as populating:
             mapping.populate()
