@@ -21,8 +21,8 @@ Role = Literal["ours", "rival", "limit"]
 # Below this, the statement is unrolled, so that the loop around it does not count.
 _UNROLL_BELOW_S = 5e-6
 _UNROLL = 20
-# A round's sample is cut in so many parts, of which the fastest counts: on a busy machine the others
-# hold the time of somebody else.
+# A round's sample is cut in so many parts, of which the fastest counts: on a busy machine, the
+# others hold the time of somebody else.
 REPEATS = 20
 
 

@@ -99,7 +99,7 @@ def test_it_agrees_with_bytes_io(program):
         for name, *args in program:
             if name == "write":  # a mapping keeps its size
                 args = [args[0][: max(0, SIZE - oracle.tell())]]
-            if name == "seek" and args[-1] == 3:
+            if name == "seek" and args[1:] == [3]:
                 with pytest.raises(ValueError, match="whence"):
                     f.seek(*args)
                 continue

@@ -223,11 +223,11 @@ cdef class Region:
         if not _os.path.isabs(self.path):
             self.path = _os.path.abspath(self.path)
         if status != MMK_OK:
-            raise self._access_error(status, "open" if beneath is None else f"open beneath {beneath!r}")
+            raise self._access_error(status, "" if beneath is None else f"beneath {beneath!r}")
         return 0
 
     cdef object _access_error(self, mmk_status status, str what):
-        if status == MMK_READ_ONLY:
+        if status == MMK_READ_ONLY:  # a descriptor that cannot be written
             return _errors.translate(status, f"{what} for writing", self.path)
         return _errors.translate(status, what, self.path)
 
@@ -266,8 +266,8 @@ cdef class Region:
         if status == MMK_FAULTED:
             return self._fault()
         if status == MMK_RANGE:
-            wanted = "" if length is None else f" and length {length}"
-            return ValueError(f"offset {offset}{wanted} lie past the end of {self.path!r}, "
+            wanted = " lies" if length is None else f" and length {length} lie"
+            return ValueError(f"offset {offset}{wanted} past the end of {self.path!r}, "
                               f"which has {file_bytes} bytes")
         return _errors.translate(status, f"map offset={offset}, length={length}", self.path)
 

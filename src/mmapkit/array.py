@@ -352,8 +352,8 @@ def create_array(
     >>> with mk.create_array("ones.npy", (2, 3), "f4") as a:
     ...     a[:] = 1
     ...     a.flush()
-    >>> np.load("ones.npy").sum()
-    np.float32(6.0)
+    >>> float(np.load("ones.npy").sum())
+    6.0
     """
     kind, lengths = storable_shape(dtype, shape, order)
     header = npy.header_for(kind, lengths, order)

@@ -121,7 +121,8 @@ _REMEDIES: Final = {
 def fault(code: int, path: str | None, offset: int, count: int, cause: int) -> MappingFault:
     """Make the MappingFault that tells what a fault record says."""
     word = CAUSES[cause]
-    message = f"{_REMEDIES[word]} (first at byte {offset}; {count} faults)"
+    times = "1 fault" if count == 1 else f"{count} faults"
+    message = f"{_REMEDIES[word]} (first at byte {offset}; {times})"
     return MappingFault(code, message, path, offset=offset, count=count, cause=word)
 
 
@@ -170,8 +171,9 @@ def _os_error(code: int, message: str, path: str | None) -> OSError:
 
 
 def _system_error(code: int, what: str, path: str | None) -> OSError:
+    told = f" ({what})" if what else ""
     if sys.platform == "win32":
         import ctypes
 
-        return OSError(0, f"{ctypes.FormatError(code)} ({what})", path, code)
-    return OSError(code, f"{os.strerror(code)} ({what})", path)
+        return OSError(0, f"{ctypes.FormatError(code)}{told}", path, code)
+    return OSError(code, f"{os.strerror(code)}{told}", path)

@@ -85,7 +85,12 @@ class Mapping(Region):
         """Close; with live views while an exception is under way, close with the last of them."""
         # The traceback holds the frames whose variables are the views: BufferError would hide the
         # error that matters.
-        self.close(defer=error is not None)
+        try:
+            self.close(defer=error is not None)
+        except MappingFault as fault:
+            if error is None or isinstance(error, Exception):
+                raise
+            error.add_note(str(fault))  # Ctrl-C stays Ctrl-C
 
     def _require_open_for(self, what: str) -> None:
         if self.closed:
@@ -238,8 +243,10 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Raise what happened inside; another error then becomes its context."""
-        if self._mapping.faults != self._before and not isinstance(error, MappingFault):
+        """Raise what happened inside; another error then becomes its context, but not Ctrl-C."""
+        if self._mapping.faults == self._before or isinstance(error, MappingFault):
+            return
+        if error is None or isinstance(error, Exception):
             raise self._mapping._take_fault()
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "args",
     "content",
     "cut",
+    "each",
     "errno",
     "fault_of",
     "fill",
@@ -50,9 +51,44 @@ args = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+_ready_to = None
+
+
 def ready():
     """Say that what follows is what the process should die of."""
-    print("ready", flush=True)
+    if _ready_to is None:
+        print("ready", flush=True)
+    else:
+        os.write(_ready_to, b"ready")
+
+
+def each(cases, work, status=0):
+    """Run `work(case)` in a child for each case, and compare how they end; a signal is negative.
+
+    What is killed must have called `ready()` before. Cheaper than a victim for each.
+    """
+    global _ready_to
+    wrong = []
+    for case in cases:
+        heard, _ready_to = os.pipe()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            try:
+                work(case)
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        os.close(_ready_to)
+        found = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        with os.fdopen(heard, "rb") as pipe:
+            said = pipe.read()
+        if found != status or (status < 0 and said != b"ready"):
+            wrong.append((case, found, said))
+    assert not wrong, wrong
 
 
 def make(path, size, value=1.0):

@@ -1,21 +1,25 @@
 """A fault never goes unreported, and is not reported twice to those who know."""
 
-import pytest
-
 from . import victim
 
-LOST = """
-    path = make(args[0], 4 * MIB)
-    m = mk.open(path, "r+")
-    view = m.array("f8")
-    cut(path, MIB)
-    assert np.isnan(in_thread(view.sum))
+LOSE = """
+    path = args[0]
+
+    def lose():
+        global m, view
+        make(path, 4 * MIB)
+        m = mk.open(path, "r+")
+        view = m.array("f8")
+        cut(path, MIB)
+        assert np.isnan(in_thread(view.sum))
+"""
+LOST = LOSE + """
+    lose()
 """
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
+def test_fault_of_a_silent_worker_is_raised_by_the_next_call_of_anybody(file):
+    calls = [
         "m[0]",
         "m[:10]",
         "m.read(0, 1)",
@@ -27,17 +31,34 @@ LOST = """
         "memoryview(m)",
         "m.guard().__enter__()",
         "m.close(defer=True)",
-    ],
-)
-def test_fault_of_a_silent_worker_is_raised_by_the_next_call_of_anybody(file, call):
-    victim.survive(LOST + f"    require_fault(fault_of(lambda: {call}), path, MIB)", file)
+    ]
+    victim.survive(
+        LOSE
+        + f"""
+    def work(call):
+        lose()
+        require_fault(fault_of(lambda: eval(call)), path, MIB)
+
+    each({calls}, work)
+    """,
+        file,
+    )
 
 
-@pytest.mark.parametrize(
-    "call", ["m[0]", "m.read(0, 1)", "m.load('<d', 0)", "m[:8]", "m.array('f8', 9)"]
-)
-def test_fault_is_raised_once_by_calls_on_healthy_bytes(file, call):
-    victim.survive(LOST + f"    fault_of(lambda: {call})\n    {call}", file)
+def test_fault_is_raised_once_by_calls_on_healthy_bytes(file):
+    calls = ["m[0]", "m.read(0, 1)", "m.load('<d', 0)", "m[:8]", "m.array('f8', 9)"]
+    victim.survive(
+        LOSE
+        + f"""
+    def work(call):
+        lose()
+        fault_of(lambda: eval(call))
+        eval(call)
+
+    each({calls}, work)
+    """,
+        file,
+    )
 
 
 def test_lost_bytes_are_raised_again_and_again(file):

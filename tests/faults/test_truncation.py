@@ -238,19 +238,15 @@ def test_forty_threads_are_survived_and_none_goes_without_a_report(file):
     )
 
 
-def test_main_thread_gets_its_fault_at_once_after_many_threads_had_theirs(file):
+def test_main_thread_gets_its_fault_at_once_while_many_threads_are_owed_theirs(file):
     victim.survive(
         """
         path = make(args[0], 4 * MIB)
         m = mk.open(path)
         parts = arrays_of(m, 32)
         cut(path, 0)
-        threads = [threading.Thread(target=parts[31].sum) for _ in range(31)]
-        # They fault one after the other, each of them on a page of its own mapping of the file.
-        for i in range(31):
-            thread = threading.Thread(target=parts[31 - i].sum)
-            thread.start()
-            thread.join()
+        for part in parts[::-1]:
+            in_thread(part.sum)
         fault_of(m.check)
         more = mk.open(path + ".more", "x+", size=MIB)
         view = more.array("f8")
@@ -415,6 +411,7 @@ def test_resize_of_a_truncated_mapping_raises_fault_and_changes_nothing(file):
     )
 
 
+@pytest.mark.slow
 def test_poison_stays_nan_however_often_files_are_truncated(file, linux):
     # Each cycle lays 20 patches; there must be no limit to how many there were in a lifetime.
     victim.survive(
@@ -438,6 +435,7 @@ def test_poison_stays_nan_however_often_files_are_truncated(file, linux):
     )
 
 
+@pytest.mark.slow
 def test_poison_stays_nan_however_many_mappings_were_lost(file):
     victim.survive(
         """
@@ -456,6 +454,7 @@ def test_poison_stays_nan_however_many_mappings_were_lost(file):
     )
 
 
+@pytest.mark.slow
 def test_every_second_page_after_truncation_costs_no_mappings(file, linux):
     victim.survive(
         """
@@ -606,6 +605,7 @@ def test_fault_of_another_thread_outlives_recovery(file):
     )
 
 
+@pytest.mark.slow
 def test_fault_that_arrives_during_recovery_is_not_forgotten(file):
     # A second file end, below the first, that is met while the first patch is being replaced.
     victim.survive(

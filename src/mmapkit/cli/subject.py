@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import default_rng
 
 from mmapkit.array import create_array, open_array
 from mmapkit.formats import npy
@@ -75,7 +76,7 @@ def _count_lines(text: npt.NDArray[Any]) -> int:
 def make(directory: str, limit: int) -> Subject:
     """Make a .npy file of seeded random numbers, `limit` bytes of them."""
     path = os.path.join(directory, "demo.npy")
-    random = np.random.default_rng(2026)
+    random = default_rng(2026)
     width = _CHUNK_BYTES // 8
     with create_array(path, (limit // _CHUNK_BYTES, width)) as a:
         step = _BLOCK_BYTES // _CHUNK_BYTES

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import default_rng
 
 from mmapkit.array import MappedArray, open_array
 from mmapkit.cli.subject import Subject
@@ -85,7 +86,7 @@ def random_rows(subject: Subject, *, prefetch: bool) -> Contenders:
     dtype, offset, width = subject.dtype, subject.offset, subject.width
     step, rows = subject.row_bytes, subject.rows
     count = min(_MOST_ROWS, max(16, rows // 4), max(16, _ROWS_BYTES // step))
-    picked = np.random.default_rng(7).integers(rows, size=count).tolist()
+    picked = default_rng(7).integers(rows, size=count).tolist()
     out = np.empty((count, width), dtype)
 
     def ours() -> Any:
