@@ -1,8 +1,10 @@
 """What every test shares: how hypothesis runs, files to map, other processes."""
 
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,27 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("mmapkit")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "reserve: needs a file to be mapped with reserve=")
+
+
+@functools.cache
+def can_reserve():
+    """Whether files grow in place here. Windows before 10 1803 and Wine 8 have no placeholders."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            mmapkit.open(Path(folder) / "f", "x+", size=1, reserve=1 << 16).close()
+        except mmapkit.UnsupportedError:
+            return False
+    return True
+
+
+@pytest.fixture(autouse=True)
+def needs_reserve(request):
+    if request.node.get_closest_marker("reserve") and not can_reserve():
+        pytest.skip("no reserve= for files here")
 
 
 @pytest.fixture

@@ -106,6 +106,7 @@ def test_temporary_lives_as_long_as_its_last_view(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.reserve
 def test_temporary_with_a_reserve(tmp_path):
     with mk.temporary(10, directory=tmp_path, reserve=1 << 20) as m, memoryview(m) as view:
         m.resize(100_000)

@@ -30,6 +30,7 @@ TESTS = (
 PLACES = {
     "posix": (sys.platform != "win32", "an example of what POSIX allows"),
     "linux": (sys.platform == "linux", "an example of what Linux offers"),
+    "reserve": (True, ""),  # the mark of this name skips it
 }
 FENCE = re.compile(r"^```(\S*) ?(\S*)$")
 
@@ -51,7 +52,9 @@ def special_blocks():
         text = page.read_text(encoding="utf-8")
         for block in re.finditer(r"^```python (\w+)\n(.*?)^```$", text, re.M | re.S):
             line = text[: block.start()].count("\n") + 1
-            yield pytest.param(page, block[1], line, block[2], id=f"{page.name}:{line}")
+            marks = [pytest.mark.reserve] if block[1] == "reserve" else []
+            label = f"{page.name}:{line}"
+            yield pytest.param(page, block[1], line, block[2], id=label, marks=marks)
 
 
 def run(test):

@@ -89,6 +89,7 @@ def test_memory_calls_beyond(large):
     assert mk.residency(large).total_bytes == SIZE
 
 
+@pytest.mark.reserve
 def test_resizing_beyond(tmp_path):
     path = tmp_path / "f"
     with mk.open(path, "x+", size=10, sparse=True, reserve=SIZE) as m:

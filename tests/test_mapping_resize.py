@@ -11,10 +11,11 @@ import mmapkit as mk
 
 PAGE = mk.page_size()
 BACKENDS = ["map", "read"]
+RESERVE = pytest.param(1 << 20, marks=pytest.mark.reserve)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("reserve", [None, 1 << 20])
+@pytest.mark.parametrize("reserve", [None, RESERVE])
 @pytest.mark.parametrize("offset", [0, 4095, 9_000])
 def test_growing_and_shrinking_follows_a_bytearray(file, pattern, backend, reserve, offset):
     with mk.open(file, "r+", offset=offset, backend=backend, reserve=reserve) as m:
@@ -46,6 +47,7 @@ def test_anonymous_memory_grows_with_zeros_and_keeps_the_rest(sizes, reserve):
             m[:] = oracle = bytearray(b"y" * size)
 
 
+@pytest.mark.reserve
 def test_views_within_the_reserve_stay_in_place(file, pattern):
     np = pytest.importorskip("numpy")
     with mk.open(file, "r+", reserve=1 << 20) as m:
@@ -66,6 +68,7 @@ def test_views_within_the_reserve_stay_in_place(file, pattern):
         view.release()
 
 
+@pytest.mark.reserve
 def test_growing_beyond_the_reserve_needs_that_there_are_no_views(file):
     with mk.open(file, "r+", reserve=20_000) as m:
         beyond = (20_000 + 2 * mk.allocation_granularity()) // PAGE * PAGE
@@ -91,6 +94,7 @@ def test_views_without_a_reserve_forbid_resizing(file, pattern, size, backend):
         assert len(m) == size
 
 
+@pytest.mark.reserve
 def test_shrinking_needs_that_there_are_no_views_even_within_a_reserve(file):
     with mk.open(file, "r+", reserve=1 << 20) as m:
         with memoryview(m), pytest.raises(BufferError):
@@ -126,7 +130,9 @@ def test_resize_to_the_same_size_is_allowed_with_views(file, pattern):
 
 
 @pytest.mark.parametrize("what", ["advise", "lock", "evict", "populate", "name"])
-@pytest.mark.parametrize("kind", ["file", "anonymous", "reserved"])
+@pytest.mark.parametrize(
+    "kind", ["file", "anonymous", pytest.param("reserved", marks=pytest.mark.reserve)]
+)
 def test_what_was_done_to_a_part_does_not_hinder_resizing(tmp_path, what, kind):
     data = os.urandom(16 * PAGE)
     path = tmp_path / "f"
@@ -139,7 +145,8 @@ def test_what_was_done_to_a_part_does_not_hinder_resizing(tmp_path, what, kind):
         m[:] = data
         match what:
             case "advise":
-                m.advise("random", 2 * PAGE, PAGE)
+                advice = "random" if "random" in mk.supported_advice() else "normal"
+                m.advise(advice, 2 * PAGE, PAGE)
             case "name":
                 m.name = "part"
             case _:
@@ -216,7 +223,7 @@ def append(path, data):
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
-@pytest.mark.parametrize("reserve", [None, 1 << 20])
+@pytest.mark.parametrize("reserve", [None, RESERVE])
 def test_refresh_shows_what_was_appended(file, pattern, mode, reserve):
     with mk.open(file, mode, offset=10, reserve=reserve) as m:
         append(file, b"more" * 5000)
@@ -226,6 +233,7 @@ def test_refresh_shows_what_was_appended(file, pattern, mode, reserve):
         assert m.refresh() == 29_990
 
 
+@pytest.mark.reserve
 def test_refresh_within_the_reserve_keeps_views(file, pattern):
     with mk.open(file, reserve=1 << 20) as m, memoryview(m) as view:
         append(file, b"more")
@@ -242,7 +250,7 @@ def test_refresh_beyond_the_reserve_needs_that_there_are_no_views(file):
         assert m.refresh() == 10_000 + (1 << 20)
 
 
-@pytest.mark.parametrize("reserve", [None, 4096, 1 << 20])
+@pytest.mark.parametrize("reserve", [None, pytest.param(4096, marks=pytest.mark.reserve), RESERVE])
 def test_refresh_keeps_changes_that_only_memory_holds(file, pattern, reserve):
     with mk.open(file, "c", reserve=reserve) as m:
         m[5:9] = b"mine"

@@ -53,13 +53,17 @@ def test_creating_modes_come_back_without_emptying_the_file(tmp_path, mode):
             assert (bytes(again), again.mode) == (b"0123456789", "r+")
 
 
-def test_reserve_and_backend_come_back(file):
+@pytest.mark.reserve
+def test_reserve_comes_back(file):
     with (
         mk.open(file, "r+", reserve=1 << 20) as m,
         pickle.loads(pickle.dumps(m)) as again,
         memoryview(again),
     ):
         again.resize(20_000)
+
+
+def test_backend_comes_back(file):
     with mk.open(file, backend="read") as m, pickle.loads(pickle.dumps(m)) as again:
         assert again.backend == "read"
 

@@ -96,7 +96,7 @@ assert closed == 150
     )
 
 
-@pytest.mark.parametrize("reserve", [None, 1 << 21])
+@pytest.mark.parametrize("reserve", [None, pytest.param(1 << 21, marks=pytest.mark.reserve)])
 def test_resizing_while_others_use_it(run_python, reserve):
     run_python(
         PRELUDE

@@ -32,7 +32,7 @@ mmk_status mmk_region_inspect(mmk_region *region) {
         if (status != MMK_OK)
             return status;
         uint64_t file_bytes = now.size_bytes;
-        if (file_bytes < region->offset + region->size_bytes) {
+        if (file_bytes < region->offset + region->extent_bytes) {
             bool met = (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED) != 0;
             if (!atomic_exchange(&region->known_short, true) && !met)
                 mmk_guard_note(&region->faults, MMK_CAUSE_TRUNCATED, mmk_os_truncated_error(),

@@ -12,17 +12,17 @@ mmk_status mmk__heap_load(mmk_region *region, size_t from, size_t to) {
     if (length == 0)
         return MMK_OK;
     mmk_status status = mmk_os_file_read(region->file.handle, region->offset + from,
-                                         region->origin + from, length, &done);
+                                         region->data + from, length, &done);
     if (status != MMK_OK)
         return status;
     if (done < length && region->file.info.kind != MMK_FILE_REGULAR)
         return mmk_os_truncated_error(); /* a device that holds less than was asked for */
     if (done < length) { /* the file has shrunk since it was measured */
-        memset(region->origin + from + done, 0xFF, length - done);
+        memset(region->data + from + done, 0xFF, length - done);
         mmk_region_inspect(region);
     }
     if (region->pristine != NULL)
-        memcpy(region->pristine + from, region->origin + from, length);
+        memcpy(region->pristine + from, region->data + from, length);
     return MMK_OK;
 }
 
@@ -41,12 +41,12 @@ mmk_status mmk__heap_store(mmk_region *region, size_t offset, size_t length_byte
     for (size_t at = offset; at < end;) {
         size_t page_end = mmk__round_up(at + 1, page_bytes);
         size_t length = (page_end < end ? page_end : end) - at;
-        if (memcmp(region->pristine + at, region->origin + at, length) != 0) {
+        if (memcmp(region->pristine + at, region->data + at, length) != 0) {
             mmk_status status = mmk_os_file_write(region->file.handle, region->offset + at,
-                                                  region->origin + at, length);
+                                                  region->data + at, length);
             if (status != MMK_OK)
                 return status;
-            memcpy(region->pristine + at, region->origin + at, length);
+            memcpy(region->pristine + at, region->data + at, length);
         }
         at += length;
     }

@@ -16,6 +16,11 @@ void mmk__region_forget_pins(mmk_region *region);
 
 /* Where the mapped bytes come from, seen from `base` + `at_bytes`. */
 mmk_source mmk__region_source(const mmk_region *region, size_t at_bytes);
+/* Makes so many bytes visible. */
+static inline void mmk__region_show(mmk_region *region, size_t size_bytes) {
+    region->extent_bytes = size_bytes;
+    region->size_bytes = size_bytes;
+}
 /* Puts `size_bytes` visible bytes behind `base`, and sets `data`. */
 mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes);
 /* Tells the guard where the mapping lies now. */

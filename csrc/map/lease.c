@@ -73,10 +73,7 @@ static mmk_status mark_idle(mmk_region *region, uint64_t mark) {
 mmk_status mmk__region_move_begin(mmk_region *region) { return mark_idle(region, MOVING); }
 void mmk__region_move_end(mmk_region *region) { atomic_fetch_and(&region->leases, ~MOVING); }
 
-static void hide(mmk_region *region) {
-    region->size_bytes = 0;
-    region->data = NULL;
-}
+static void hide(mmk_region *region) { region->size_bytes = 0; }
 
 mmk_status mmk_region_close_begin(mmk_region *region) {
     mmk_status status = mark_idle(region, CLOSED);
@@ -101,6 +98,7 @@ void mmk_region_close_finish(mmk_region *region) {
     if (region->has_map)
         mmk_os_unmap(region->base, region->mapped_bytes, region->reserved_bytes);
     region->has_map = false;
+    region->data = NULL;
     free(region->pristine);
     region->pristine = NULL;
     mmk_file_close(&region->file);

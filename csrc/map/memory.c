@@ -17,7 +17,7 @@ static mmk_span inward(const mmk_region *region, size_t offset, size_t length_by
     size_t page_bytes = region->faults.page_bytes;
     size_t from = mmk__round_up(region->lead_bytes + offset, page_bytes);
     size_t to = region->lead_bytes + offset + length_bytes;
-    if (offset + length_bytes < region->size_bytes)
+    if (offset + length_bytes < region->extent_bytes)
         to &= ~(page_bytes - 1);
     mmk_span span = {region->base + from, to > from ? to - from : 0};
     return span;
@@ -104,16 +104,16 @@ mmk_status mmk_region_unlock(mmk_region *region, size_t offset, size_t length_by
 
 size_t mmk_region_page_count(const mmk_region *region) {
     size_t page_bytes = mmk_os_page_bytes();
-    return region->size_bytes == 0
+    return region->extent_bytes == 0
                ? 0
-               : mmk__round_up(region->lead_bytes + region->size_bytes, page_bytes) / page_bytes;
+               : mmk__round_up(region->lead_bytes + region->extent_bytes, page_bytes) / page_bytes;
 }
 
 mmk_status mmk_region_residency(mmk_region *region, unsigned char *pages, bool *known) {
-    size_t length = region->lead_bytes + region->size_bytes;
+    size_t length = region->lead_bytes + region->extent_bytes;
     mmk_source source = mmk__region_source(region, 0);
     *known = true;
-    return region->size_bytes == 0
+    return region->extent_bytes == 0
                ? MMK_OK
                : mmk_os_residency(region->base, length, source.file, pages, known);
 }
@@ -121,5 +121,5 @@ mmk_status mmk_region_residency(mmk_region *region, unsigned char *pages, bool *
 mmk_status mmk_region_cached(mmk_region *region, mmk_cached *cached) {
     if (!mmk__region_has_file(region))
         return MMK_UNSUPPORTED;
-    return mmk_os_cached(region->file.handle, region->offset, region->size_bytes, cached);
+    return mmk_os_cached(region->file.handle, region->offset, region->extent_bytes, cached);
 }

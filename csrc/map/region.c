@@ -62,9 +62,8 @@ mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes) {
         region->has_map = false;
         return status;
     }
-    region->origin = region->has_map ? region->base + region->lead_bytes : NULL;
-    region->data = region->origin;
-    region->size_bytes = size_bytes;
+    region->data = region->has_map ? region->base + region->lead_bytes : NULL;
+    mmk__region_show(region, size_bytes);
     return MMK_OK;
 }
 

@@ -41,14 +41,13 @@ static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_o
 mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
     if (size_bytes > PTRDIFF_MAX || region->offset + size_bytes > INT64_MAX)
         return MMK_TOO_LARGE;
-    if (mmk_region_closed(region))
-        return MMK_CLOSED;
     if (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED)
         return MMK_FAULTED; /* patches cannot be moved */
     if (atomic_exchange(&region->resizing, true))
         return MMK_IN_USE;
     mmk__region_shape_lock(region);
-    mmk_status status = plan(region, size_bytes, plan_out);
+    mmk_status status =
+        mmk_region_closed(region) ? MMK_CLOSED : plan(region, size_bytes, plan_out);
     region->cut_planned = status == MMK_OK && plan_out->wanted_file_bytes < plan_out->file_bytes;
     region->planned_file_bytes = plan_out->wanted_file_bytes;
     mmk__region_shape_unlock(region);
@@ -58,8 +57,8 @@ mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *pl
 }
 
 static mmk_status settle(mmk_region *region, const mmk_resize *plan_in, mmk_status outcome) {
-    if (plan_in->wanted_file_bytes == plan_in->file_bytes)
-        return outcome;
+    if (plan_in->wanted_file_bytes == plan_in->file_bytes || region->file.handle == MMK_NO_HANDLE)
+        return outcome; /* nothing to do, or closed meanwhile */
     bool grew = plan_in->wanted_file_bytes > plan_in->file_bytes;
     if (outcome == MMK_OK && !grew)
         return mmk_os_file_resize(region->file.handle, plan_in->wanted_file_bytes);
@@ -143,7 +142,7 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         if (status == MMK_OK) {
             region->base = moved;
             region->mapped_bytes = length;
-            region->origin = region->data = region->base + region->lead_bytes;
+            region->data = region->base + region->lead_bytes;
             return mmk__region_publish(region);
         }
         if (status != MMK_UNSUPPORTED) {
@@ -152,11 +151,12 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         }
     }
     unsigned char *old_base = region->base;
-    unsigned char *old_origin = region->origin;
+    unsigned char *old_data = region->data;
     size_t old_reserved = region->reserved_bytes;
     bool had_map = region->has_map;
     region->reserved_bytes = 0;
-    if (source.file != MMK_NO_HANDLE && !source.is_private) { /* some systems allow one mapping at a time to be resized */
+    if (source.file != MMK_NO_HANDLE && !source.is_private) {
+        /* Some systems resize no file that is mapped. */
         if (had_map)
             mmk_os_unmap(old_base, old_bytes, old_reserved);
         region->has_map = false;
@@ -168,9 +168,9 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         /* As it was; if even that fails, nothing is visible any more. */
         region->reserved_bytes = old_reserved;
         if (mmk__region_lay(region, visible) != MMK_OK) {
-            region->size_bytes = 0;
+            mmk__region_show(region, 0);
             region->mapped_bytes = 0;
-            region->data = region->origin = NULL;
+            region->data = NULL;
         }
         return status;
     }
@@ -184,7 +184,7 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         return status;
     }
     if (had_map && size_bytes > 0)
-        carry_over(region->origin, old_origin, visible < size_bytes ? visible : size_bytes);
+        carry_over(region->data, old_data, visible < size_bytes ? visible : size_bytes);
     if (had_map)
         mmk_os_unmap(old_base, old_bytes, old_reserved);
     return MMK_OK;
@@ -213,14 +213,14 @@ static mmk_status reshape(mmk_region *region, size_t size_bytes) {
             return status;
         status = fits ? shrink_in_place(region, size_bytes) : move(region, size_bytes);
         if (status == MMK_OK)
-            region->size_bytes = size_bytes;
+            mmk__region_show(region, size_bytes);
         mmk__region_move_end(region);
     }
     if (status != MMK_OK)
         return status;
     if (region->backend == MMK_BACKEND_MEMORY && size_bytes > old_size)
         clear_rest_of_page(region, old_size, size_bytes);
-    region->size_bytes = size_bytes;
+    mmk__region_show(region, size_bytes);
     if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
         status = mmk__heap_load(region, old_size, size_bytes);
     return status;
@@ -233,7 +233,8 @@ mmk_status mmk_region_reshape(mmk_region *region, size_t size_bytes) {
     return status;
 }
 
-mmk_status mmk_region_size_now(mmk_region *region, size_t *size_bytes) {
+/* The size that the region has if it follows its file. */
+static mmk_status size_now(mmk_region *region, size_t *size_bytes) {
     mmk_file_info now;
     size_t visible = region->size_bytes;
     *size_bytes = visible;
@@ -248,6 +249,22 @@ mmk_status mmk_region_size_now(mmk_region *region, size_t *size_bytes) {
     if (region->to_end || inside < visible)
         *size_bytes = (size_t)inside;
     return MMK_OK;
+}
+
+static mmk_status follow(mmk_region *region, size_t *size_bytes) {
+    mmk_status status = size_now(region, size_bytes);
+    return status != MMK_OK ? status : reshape(region, *size_bytes);
+}
+
+mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes) {
+    /* Between the steps of a resize, the file's size is not what it is going to be. */
+    if (atomic_exchange(&region->resizing, true))
+        return MMK_IN_USE;
+    mmk__region_shape_lock(region);
+    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : follow(region, size_bytes);
+    mmk__region_shape_unlock(region);
+    atomic_store(&region->resizing, false);
+    return status;
 }
 
 /* --- protection -------------------------------------------------------------------------------- */

@@ -143,7 +143,7 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *plan)
     mmk_status mmk_region_reshape(mmk_region *region, size_t size_bytes)
     mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan, mmk_status outcome)
-    mmk_status mmk_region_size_now(mmk_region *region, size_t *size_bytes)
+    mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes)
     mmk_status mmk_region_protect(mmk_region *region, unsigned protection)
     mmk_status mmk_region_label(mmk_region *region, const char *name)
     mmk_status mmk_region_read(mmk_region *region, size_t offset, void *to, size_t length_bytes)

@@ -75,6 +75,7 @@ cdef extern from *:
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
     int PySys_Audit(const char *event, const char *format, ...) except -1
+    unsigned long PyThread_get_thread_ident()
     int PyObject_AsFileDescriptor(object file) except -1
     int Py_AddPendingCall(int (*call)(void *) noexcept, void *argument) nogil
     double PyFloat_Unpack2(const char *raw, int little) except? -1.0
@@ -138,7 +139,7 @@ cdef class Region:
 
     cdef mmk_region c
     cdef bint opened
-    cdef bint exporting_part
+    cdef unsigned long exporting_part  # the thread that does
     cdef object __weakref__
     cdef readonly object path
     cdef readonly str mode
@@ -537,7 +538,8 @@ cdef class Region:
         if not self.opened or mmk_region_export(&self.c) != MMK_OK:
             raise self._closed_error("take a view")
         try:
-            if mmk_region_fault_state(&self.c) and not self.exporting_part:
+            if (mmk_region_fault_state(&self.c)
+                    and self.exporting_part != PyThread_get_thread_ident()):
                 self._settle(0, self.c.size_bytes)
             if flags & PyBUF_WRITABLE and not self._is_writable():
                 raise BufferError(f"the mapping is read-only: {self.path!r}")
@@ -588,11 +590,11 @@ cdef class Region:
 
     cdef object _memoryview(self):
         """All bytes, poison or not: the caller looks at the part it hands out."""
-        self.exporting_part = True
+        self.exporting_part = PyThread_get_thread_ident()
         try:
             return PyMemoryView_FromObject(self)
         finally:
-            self.exporting_part = False
+            self.exporting_part = 0
 
     def _view(self):
         """The same, for views that others will touch directly."""
@@ -967,14 +969,12 @@ cdef class Region:
         self._pin()
         try:
             ensure_guard()
-            with nogil:
-                status = mmk_region_size_now(&self.c, &wanted)
-                if status == MMK_OK and mmk_region_fault_state(&self.c):
+            if mmk_region_fault_state(&self.c):
+                with nogil:
                     mmk_region_recover(&self.c)
         finally:
             mmk_region_unpin(&self.c)
-        if status == MMK_OK:
-            status = mmk_region_reshape(&self.c, wanted)
+        status = mmk_region_follow(&self.c, &wanted)
         self._raise(status, f"follow the file to {wanted} bytes")
         if mmk_region_fault_state(&self.c):
             self.recover()
@@ -1313,19 +1313,25 @@ def supported_advice():
     return tuple(name for name, advice in _ADVICE.items() if mmk_advice_supported(advice))
 
 
-def cached_pages(file, offset, length):
-    """Count the page cache's resident and dirty pages of a file's range; None where unknown."""
+def cached_pages(str path):
+    """A file's size, and how many of its pages the page cache holds and are dirty; None where the
+    system does not tell."""
     cdef mmk_file opened
     cdef mmk_cached cached
     cdef mmk_status status
-    cdef uint64_t start = to_size(offset, "offset"), count = to_size(length, "length")
-    status = mmk_file_adopt(PyObject_AsFileDescriptor(file), False, &opened)
+    cdef mmk_path_char *name = mmk_py_path(path)
+    try:
+        with nogil:
+            status = mmk_file_open(name, NULL, 0, &opened)
+    finally:
+        PyMem_Free(name)
     if status != MMK_OK:
-        raise _errors.translate(status, "ask what is resident")
+        raise _errors.translate(status, "ask what is resident", path)
     with nogil:
-        status = mmk_os_cached(opened.handle, start, count, &cached)
+        status = mmk_os_cached(opened.handle, 0, opened.info.size_bytes, &cached)
         mmk_file_close(&opened)
-    return (cached.resident_pages, cached.dirty_pages) if status == MMK_OK else None
+    counts = (cached.resident_pages, cached.dirty_pages) if status == MMK_OK else None
+    return opened.info.size_bytes, counts
 
 
 # --- the guard: the mechanism behind faults.py ----------------------------------------------------

@@ -102,11 +102,9 @@ def residency(path: str | os.PathLike[str]) -> Residency:
     OSError
         If the file cannot be opened for reading.
     """
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        counts = _native.cached_pages(file, 0, size) if size else (0, 0)
-        if counts is not None:
-            return Residency(size, *counts, None)
+    size, counts = _native.cached_pages(os.fsdecode(path))
+    if counts is not None or size == 0:
+        return Residency(size, *(counts or (0, 0)), None)
     from mmapkit.mapping import open as open_mapping
 
     with open_mapping(path) as mapping:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from mmapkit.mapping import Mapping
 
 Order = Literal["C", "F"]
+LEAST_MAXDIMS: Final = 32  # numpy 1's limit; numpy 2 has 64
+MAX_BYTES: Final = sys.maxsize
 
 __all__ = [
     "Order",
@@ -69,10 +72,11 @@ def storable_shape(
                 f"order 'F' has no meaning for items that are arrays themselves: {kind}"
             )
         kind, lengths = kind.base, lengths + kind.shape
-    try:
-        np.broadcast_to(np.zeros((), kind), lengths)  # makes nothing, and knows numpy's limits
-    except ValueError as error:
-        raise ValueError(f"shape {lengths} of {kind}: {error}") from None
+    if len(lengths) > LEAST_MAXDIMS or math.prod(filter(None, lengths)) * kind.itemsize > MAX_BYTES:
+        try:
+            np.broadcast_to(np.zeros((), kind), lengths)  # makes nothing, and knows numpy's limits
+        except ValueError as error:
+            raise ValueError(f"shape {lengths} of {kind}: {error}") from None
     return kind, lengths
 
 

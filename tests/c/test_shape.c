@@ -186,19 +186,18 @@ static void test_read_backend_grows_and_shrinks(void) {
     close_region(region);
 }
 
-static void test_size_now_follows_others(void) {
+static void test_following_what_others_did_to_the_file(void) {
     mmk_region_options options = options_for(MMK_MODE_READ);
     options.offset = 100;
     mmk_region *region = region_over(path, 10000, &options);
     mmk_file other;
     size_t size = 0;
-    CHECK_EQ(mmk_region_size_now(region, &size), MMK_OK);
+    CHECK_EQ(mmk_region_follow(region, &size), MMK_OK);
     CHECK_EQ(size, 9900);
     REQUIRE_EQ(mmk_file_open(path, NULL, MMK_OPEN_WRITE, &other), MMK_OK);
     CHECK_EQ(mmk_os_file_resize(other.handle, 20000), MMK_OK);
-    CHECK_EQ(mmk_region_size_now(region, &size), MMK_OK);
+    CHECK_EQ(mmk_region_follow(region, &size), MMK_OK);
     CHECK_EQ(size, 19900);
-    CHECK_EQ(mmk_region_reshape(region, size), MMK_OK);
     CHECK(patterned(region->data, 9900, 100));
     CHECK_EQ(region->data[19899], 0);
     mmk_file_close(&other);
@@ -214,7 +213,7 @@ int main(void) {
     test_growing_within_the_reserve_keeps_views();
     test_anonymous_memory_is_carried_along();
     test_read_backend_grows_and_shrinks();
-    test_size_now_follows_others();
+    test_following_what_others_did_to_the_file();
     remove_file(path);
     DONE("tests/c/test_shape");
 }

@@ -62,8 +62,6 @@ def faulty(faulty_program, mounts, tmp_path):
     """Return a function that mounts the faulty filesystem with what is to fail."""
 
     def mount(**failures):
-        return mounts.enter_context(
-            disks.faulty(faulty_program, tmp_path / "faulty", **failures)
-        )
+        return mounts.enter_context(disks.faulty(faulty_program, tmp_path / "faulty", **failures))
 
     return mount

@@ -112,8 +112,14 @@ def faulty(program, directory, *, size, read_eio=(0, 0), write_eio=False, direct
     """Mount a filesystem that holds one file, whose byte i is `pattern(i)`, and fails to order."""
     directory.mkdir()
     process = subprocess.Popen(
-        [program, directory, str(size), *map(str, read_eio), str(int(write_eio)),
-         str(int(direct_io))]
+        [
+            program,
+            directory,
+            str(size),
+            *map(str, read_eio),
+            str(int(write_eio)),
+            str(int(direct_io)),
+        ]
     )
     try:
         deadline = time.monotonic() + 10

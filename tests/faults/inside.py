@@ -118,7 +118,8 @@ def fill(directory):
                 os.posix_fallocate(file.fileno(), end, step)
                 end += step
             except OSError as error:
-                assert error.errno == errno.ENOSPC, error
+                if error.errno != errno.ENOSPC:
+                    raise
                 step //= 2
         os.fsync(file.fileno())
 
@@ -155,7 +156,7 @@ def in_thread(call, *arguments):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    (value, error), = outcome
+    ((value, error),) = outcome
     if error is not None:
         raise error
     return value

@@ -48,7 +48,9 @@ def test_read_error_names_the_page_and_spares_its_neighbours(faulty, mode):
 
 def test_recover_reads_the_page_once_the_device_can(faulty):
     disk = faulty(size=MIB, read_eio=(BAD, BAD + PAGE))
-    victim_code = PATTERN + """
+    victim_code = (
+        PATTERN
+        + """
         m = mk.open(path)
         fault_of(m.read)
         # Still failing: the page is poison again when it is read again.
@@ -60,6 +62,7 @@ def test_recover_reads_the_page_once_the_device_can(faulty):
         assert m.read() == pattern(0, len(m)).tobytes()
         m.check()
     """
+    )
     victim.survive(victim_code, disk.path, BAD, disk.process_id)
 
 

@@ -13,9 +13,12 @@ LOSE = """
         cut(path, MIB)
         assert np.isnan(in_thread(view.sum))
 """
-LOST = LOSE + """
+LOST = (
+    LOSE
+    + """
     lose()
 """
+)
 
 
 def test_fault_of_a_silent_worker_is_raised_by_the_next_call_of_anybody(file):

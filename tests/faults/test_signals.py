@@ -65,10 +65,20 @@ STEPS = """
         foreign[PAGE]
 """
 FAULTHANDLER = [
-    "EM", "MEc", "EDM", "EMDc", "MEDc", "MEcD", "MEcDc", "EMDEc", "MEcDEc", "MEcEc", "EMcDcEcDc"
+    "EM",
+    "MEc",
+    "EDM",
+    "EMDc",
+    "MEDc",
+    "MEcD",
+    "MEcDc",
+    "EMDEc",
+    "MEcDEc",
+    "MEcEc",
+    "EMcDcEcDc",
 ]
-# Where faulthandler was displaced by the guard and disabled later, its C handler is still called and
-# just returns: a kill is not seen. (Faults are.)
+# Where faulthandler was displaced by the guard and disabled later, its C handler is still called
+# and just returns: a kill is not seen. (Faults are.)
 DEAF = ["MEcD", "MEcDc", "EMcDcEcDc"]
 HANDLERS = ["HM", "MHc", "HMHc", "MHcHc", "MScHc", "IMHc", "HM-+", "MH-+", "M-H+", "M-+Hc"]
 BOTH = ["EHM", "HEM", "MEHc", "MHEc", "MEcHc", "MHcEc", "HMEc", "EMHc", "HEMDc", "MEcHcDc"]

@@ -4,7 +4,6 @@ import pytest
 
 from . import victim
 
-
 # --- in the main thread ---------------------------------------------------------------------
 
 

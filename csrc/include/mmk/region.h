@@ -58,9 +58,11 @@ typedef struct {
 } mmk_region_options;
 
 typedef struct mmk_region {
-    /* The visible bytes. Both are 0 once the region is closed. */
+    /* The visible bytes. Closing hides them by a size of 0; under a lease that is held at the time,
+     * `data` and `extent_bytes` stay what they were. */
     unsigned char *data;
     _Atomic size_t size_bytes;
+    _Atomic size_t extent_bytes;
 
     _Atomic uint64_t leases;     /* exports, pins and the closed and moving marks */
     _Atomic unsigned lock;       /* held while the shape changes */
@@ -79,7 +81,6 @@ typedef struct mmk_region {
     bool has_map;                /* `base` is mapped; an empty region may have none */
     uint64_t offset;             /* of data[0] in the file */
     unsigned char *base;         /* page-aligned, at or before `data` */
-    unsigned char *origin;       /* where `data` is while mapped; survives closing */
     size_t lead_bytes;           /* from `base` to `data` */
     size_t mapped_bytes;         /* from `base` to the last visible byte */
     size_t reserved_bytes;       /* from `base`, 0 if nothing was reserved */
@@ -138,8 +139,9 @@ mmk_status mmk_region_plan(mmk_region *region, size_t size_bytes, mmk_resize *pl
 mmk_status mmk_region_reshape(mmk_region *region, size_t size_bytes);
 /* Always follows a plan; `outcome` is reshape()'s answer. Cuts the file, or undoes its growth. */
 mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan, mmk_status outcome);
-/* The size that the region would have if it followed its file, which somebody else changed. */
-mmk_status mmk_region_size_now(mmk_region *region, size_t *size_bytes);
+/* Reshapes to the size that the file has now, which somebody else changed, and tells it. Called
+ * under the host's lock, like reshape(). MMK_IN_USE while another thread resizes. */
+mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes);
 /* Lowering write access needs that there are no exports. */
 mmk_status mmk_region_protect(mmk_region *region, unsigned protection);
 mmk_status mmk_region_label(mmk_region *region, const char *name);
