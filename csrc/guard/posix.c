@@ -309,14 +309,11 @@ mmk_status mmk_guard_install(bool skip_host) {
     return MMK_OK;
 }
 
-void mmk_guard_enable(bool on) {
-    atomic_store(&enabled, on);
-    if (on)
-        return;
+void mmk_guard_enable(bool on) { atomic_store(&enabled, on); }
+
+void mmk_guard_step_down(void) {
     for (int i = 0; i < SIGNAL_COUNT; i++) {
-        struct sigaction act, now;
-        if (sigaction(signals[i], NULL, &now) != 0 || !is_us(&now))
-            continue;
+        struct sigaction act;
         memset(&act, 0, sizeof act);
         sigemptyset(&act.sa_mask);
         act.sa_flags = SA_ONSTACK | SA_NODEFER;

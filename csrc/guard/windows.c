@@ -178,9 +178,10 @@ mmk_status mmk_guard_install(bool skip_host) {
     return status;
 }
 
-void mmk_guard_enable(bool on) {
-    atomic_store(&enabled, on);
-    uintptr_t registration = on ? 0 : atomic_exchange(&installed, 0);
+void mmk_guard_enable(bool on) { atomic_store(&enabled, on); }
+
+void mmk_guard_step_down(void) {
+    uintptr_t registration = atomic_exchange(&installed, 0);
     if (registration != 0)
         RemoveVectoredExceptionHandler((void *)registration);
 }

@@ -1,7 +1,4 @@
 /* Between memory and disk: flushing, and finding out what was lost on the way. */
-#include <errno.h>
-#include <string.h>
-
 #include "map/internal.h"
 
 /* --- finding out ------------------------------------------------------------------------------- */
@@ -15,20 +12,16 @@ static bool is_lost(mmk_region *region) {
            (mmk_guard_untold(&region->faults) || mmk_guard_owes_me(&region->faults));
 }
 
-/* Descriptors are sometimes closed behind our back (by a daemon that closes them all), and the number
- * may be another file's by now. */
-static mmk_status look(const mmk_region *region, mmk_file_info *now) {
+mmk_status mmk__region_look(const mmk_region *region, mmk_file_info *now) {
     mmk_status status = mmk_os_file_inspect(region->file.handle, now);
-    if (status == MMK_OK && (now->device != region->file.info.device ||
-                             now->inode != region->file.info.inode))
-        status = EBADF;
-    return status;
+    bool ours = now->device == region->file.info.device && now->inode == region->file.info.inode;
+    return status == MMK_OK && !ours ? MMK_NOT_OURS : status;
 }
 
 mmk_status mmk_region_inspect(mmk_region *region) {
     mmk_file_info now;
     if (mmk__region_has_file(region) && region->file.info.kind == MMK_FILE_REGULAR) {
-        mmk_status status = look(region, &now);
+        mmk_status status = mmk__region_look(region, &now);
         if (status != MMK_OK)
             return status;
         uint64_t file_bytes = now.size_bytes;
@@ -55,7 +48,7 @@ static mmk_status cover(void *context, void *at, size_t length_bytes) {
 
 static mmk_status recover(mmk_region *region) {
     mmk_file_info now;
-    mmk_status status = mmk__region_has_file(region) ? look(region, &now) : MMK_OK;
+    mmk_status status = mmk__region_has_file(region) ? mmk__region_look(region, &now) : MMK_OK;
     if (status == MMK_OK)
         status = mmk_guard_heal(&region->faults, cover, region);
     if (status != MMK_OK)

@@ -14,6 +14,10 @@ static mmk_region *region_of(mmk_fault_record *record) {
 
 static void hold(mmk_fault_record *record) {
     mmk__region_shape_lock(region_of(record));
+    if (record->slot == 0) { /* retracted while we waited: nobody would let it go again */
+        mmk__region_shape_unlock(region_of(record));
+        return;
+    }
     mmk__record_lock(record);
     record->held_for_fork = true;
 }

@@ -16,6 +16,9 @@ void mmk__region_forget_pins(mmk_region *region);
 
 /* Where the mapped bytes come from, seen from `base` + `at_bytes`. */
 mmk_source mmk__region_source(const mmk_region *region, size_t at_bytes);
+/* Looks at the file as it is. Descriptors are sometimes closed behind our back, by a daemon that
+ * closes them all, and the number may be another file's by now: MMK_NOT_OURS. */
+mmk_status mmk__region_look(const mmk_region *region, mmk_file_info *now);
 /* Makes so many bytes visible. */
 static inline void mmk__region_show(mmk_region *region, size_t size_bytes) {
     region->extent_bytes = size_bytes;

@@ -11,7 +11,7 @@ static bool fits_reserve(const mmk_region *region, size_t size_bytes) {
 }
 
 static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_out) {
-    uint64_t file_bytes;
+    mmk_file_info now;
     plan_out->size_bytes = size_bytes;
     plan_out->file_bytes = plan_out->wanted_file_bytes = 0;
     if (!mmk__region_has_file(region))
@@ -20,9 +20,10 @@ static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_o
         return MMK_READ_ONLY;
     if (region->file.info.kind != MMK_FILE_REGULAR)
         return MMK_UNSUPPORTED;
-    mmk_status status = mmk_os_file_size(region->file.handle, &file_bytes);
+    mmk_status status = mmk__region_look(region, &now);
     if (status != MMK_OK)
         return status;
+    uint64_t file_bytes = now.size_bytes;
     uint64_t old_end = region->offset + region->size_bytes, new_end = region->offset + size_bytes;
     bool follows = region->to_end || file_bytes <= old_end;
     plan_out->file_bytes = file_bytes;
@@ -240,7 +241,7 @@ static mmk_status size_now(mmk_region *region, size_t *size_bytes) {
     *size_bytes = visible;
     if (!mmk__region_has_file(region) || region->file.info.kind == MMK_FILE_CHAR_DEVICE)
         return MMK_OK;
-    mmk_status status = mmk_os_file_inspect(region->file.handle, &now);
+    mmk_status status = mmk__region_look(region, &now);
     if (status != MMK_OK)
         return status;
     uint64_t inside = now.size_bytes > region->offset ? now.size_bytes - region->offset : 0;

@@ -282,7 +282,7 @@ bool mmk__os_tells_residency(int file) {
     char path[48] = "/proc/self/fd/";
     for (size_t i = 14; digit < end; i++)
         path[i] = *digit++;
-    return access(path, W_OK) == 0;
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
 }
 
 mmk_status mmk_os_residency(void *at, size_t length_bytes, mmk_handle file, unsigned char *pages,

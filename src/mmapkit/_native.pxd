@@ -17,7 +17,6 @@ cdef extern from "mmk/status.h" nogil:
         MMK_READ_ONLY
         MMK_FAULTED
         MMK_TOO_LARGE
-        MMK_NO_RESERVE
 
 cdef extern from "mmk/file.h" nogil:
     ctypedef struct mmk_path_char:
@@ -75,6 +74,7 @@ cdef extern from "mmk/guard.h" nogil:
     void mmk_guard_mark_host()
     void mmk_guard_enable(bint enabled)
     bint mmk_guard_enabled()
+    void mmk_guard_step_down()
     void mmk_guard_on_main_fault(void (*notify)() noexcept nogil)
     uint64_t mmk_guard_main_faults()
     uint64_t mmk_guard_foreign_signals()

@@ -510,9 +510,10 @@ cdef class Region:
         """Enter a guard: raise what is known already, and tell the count of faults."""
         self._require_open("guard it")
         ensure_guard()
+        count = self.c.faults.count  # first: what comes after it is the guarded block's
         if mmk_region_fault_state(&self.c):
             self._raise_if_lost(0, self.c.size_bytes)
-        return self.c.faults.count
+        return count
 
     def _take_fault(self):
         """Leave a guard: the MappingFault to raise; it counts as told."""
@@ -1356,6 +1357,11 @@ def guard_mark_host():
 def guard_enable(bint enabled):
     """Switch the guard on or off."""
     mmk_guard_enable(enabled)
+
+
+def guard_step_down():
+    """Put whoever handled the signal before back in place."""
+    mmk_guard_step_down()
 
 
 def guard_enabled():

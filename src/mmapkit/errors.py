@@ -161,6 +161,9 @@ def translate(status: int, what: str, path: str | None = None) -> Exception:
             return ValueError(f"{path!r} has no size of its own: give length=, in bytes")
         case -11:
             return _os_error(errno.EACCES, "mapping needs a descriptor that can be read", path)
+        case -13:
+            message = "the mapping's descriptor was closed by somebody else; open the file again"
+            return _os_error(errno.EBADF, message, path)
         case -12:
             return ValueError(f"{what}{of}: too large for this machine")
     return RuntimeError(f"unexpected status {status}: {what}{of}")

@@ -47,15 +47,17 @@ def disable_guard() -> None:
     import signal
 
     global _previous
+    in_place = _native.guard_enabled() and _native.guard_look()
     _native.guard_enable(False)
     number = getattr(signal, "SIGBUS", None)
     if number is not None and signal.getsignal(number) is _on_signal:
-        restored = signal.SIG_DFL if _previous is None else _previous
         try:
-            signal.signal(number, restored)
+            signal.signal(number, signal.SIG_DFL if _previous is None else _previous)
+            _previous = None
         except ValueError:
-            return  # not the main thread: what is left there finds nothing to raise
-        _previous = None
+            pass  # not the main thread: what is left there finds nothing to raise
+    if in_place:  # after signal.signal(), which has put CPython's handler there
+        _native.guard_step_down()
 
 
 def guard_enabled() -> bool:

@@ -295,6 +295,7 @@ static void test_foreign_signals_reach_their_handler(void) {
     close_region(region);
 
     mmk_guard_enable(false);
+    mmk_guard_step_down();
     struct sigaction now;
     CHECK(!mmk_guard_enabled());
     CHECK_EQ(sigaction(SIGBUS, NULL, &now), 0);
@@ -541,6 +542,7 @@ static void test_mapped_file_cannot_be_cut(void) {
 
 static void test_stepping_down_and_coming_back(void) {
     mmk_guard_enable(false);
+    mmk_guard_step_down();
     CHECK(!mmk_guard_enabled());
     CHECK_EQ(mmk_guard_look(), MMK_GUARD_KEPT);
     CHECK_EQ(mmk_guard_install(false), MMK_OK);

@@ -97,8 +97,10 @@ mmk_status mmk_guard_install(bool skip_host);
 /* Remembers the handler that is in place now as the host's (the one CPython installs for
  * signal.signal), so that install() can tell it from others. */
 void mmk_guard_mark_host(void);
-/* Steps down, to whoever was there before, and stays down until mmk_guard_enable(true). */
+/* Whether looking and installing do anything. */
 void mmk_guard_enable(bool enabled);
+/* Puts whoever was there before back in place, instead of the handler that is there now. */
+void mmk_guard_step_down(void);
 bool mmk_guard_enabled(void);
 /* `notify` is called from the handler, on the main thread only, for its own faults. */
 void mmk_guard_on_main_fault(void (*notify)(void));

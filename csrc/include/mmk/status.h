@@ -23,7 +23,7 @@ enum {
     MMK_NEEDS_LENGTH = -10,/* a device, or something else without a size */
     MMK_WRITE_ONLY = -11,  /* the descriptor cannot be read */
     MMK_TOO_LARGE = -12,   /* does not fit the address space or the file offset */
-    MMK_NO_RESERVE = -13   /* growth would pass the end of the reserved addresses */
+    MMK_NOT_OURS = -13     /* the region's descriptor was closed and is another file's now */
 };
 
 #endif
