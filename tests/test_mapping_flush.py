@@ -1,5 +1,6 @@
 """Flushing: levels, ranges, and that the bytes reach the file."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -105,10 +106,24 @@ def test_close_without_flush_keeps_stores_of_a_mapped_file(file):
     assert file.read_bytes()[:4] == b"kept"
 
 
-def test_close_without_flush_drops_stores_of_the_read_backend(file, pattern):
+def test_close_without_flush_keeps_stores_of_the_read_backend(file, pattern):
     with mk.open(file, "r+", backend="read") as m:
-        m[0:4] = b"gone"
-    assert file.read_bytes() == pattern
+        m[0:4] = b"kept"
+    assert file.read_bytes() == b"kept" + pattern[4:]
+
+
+@pytest.mark.parametrize("end", ["deferred", "collected"])
+def test_stores_of_the_read_backend_survive_a_view(file, pattern, end):
+    m = mk.open(file, "r+", backend="read")
+    view = m[0:4]
+    if end == "deferred":
+        m.close(defer=True)
+    del m
+    view[:] = b"kept"
+    view.release()
+    del view
+    gc.collect()
+    assert file.read_bytes() == b"kept" + pattern[4:]
 
 
 def test_flush_with_live_views(file):

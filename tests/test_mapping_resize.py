@@ -198,6 +198,17 @@ def test_growth_allocates_blocks_unless_sparse(tmp_path):
             assert (path.stat().st_blocks * 512 >= 1 << 20) is not sparse
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reserve", [None, RESERVE])
+@pytest.mark.parametrize("size", [10_000, 12_000])
+def test_file_that_others_made_longer_is_cut_to_the_size(file, pattern, size, reserve, backend):
+    with mk.open(file, "r+", reserve=reserve, backend=backend) as m:
+        append(file, b"x" * 5_000)
+        m.resize(size)
+        assert (len(m), file.stat().st_size) == (size, size)
+        assert bytes(m)[:10_000] == pattern
+
+
 # --- mappings that end before their file --------------------------------------------------------
 
 

@@ -151,7 +151,7 @@ static bool lay_page(mmk_fault_record *record, uintptr_t page) {
 
 /* Recorded before the poison is laid: whoever reads it finds the fault in the record, however soon. */
 static void record_loss(mmk_fault_record *record, mmk_cause cause, int code, uint64_t offset) {
-    atomic_fetch_or(&record->state, MMK_FAULT_DAMAGED);
+    mmk__record_damage(record);
     mmk__record_fault(record, cause, code, offset);
 }
 
@@ -179,7 +179,7 @@ static bool repair(mmk_fault_record *record, uintptr_t address) {
     uintptr_t page = address & ~(record->page_bytes - 1);
     uint64_t offset = record->file_offset + (address - record->base);
     if (is_patched(record, page)) /* by another thread, just now */
-        record_loss(record, record->cause, record->code, offset);
+        mmk__record_fault(record, record->cause, record->code, offset);
     else
         repaired = patch(record, page, offset, &counted);
     mmk__record_unlock(record);
@@ -235,6 +235,8 @@ static void pass_on(int number, siginfo_t *info, void *context) {
     uintptr_t frame = (uintptr_t)context, outer = atomic_load(&passing_on_from);
     bool in_circles = !synchronous && atomic_load(&passing_on) == me &&
                       frame + sizeof(ucontext_t) < outer && outer - frame < MOST_NESTED_BYTES;
+    /* Out of duty, we are only here because somebody whom we had displaced leads back to us. */
+    in_circles = in_circles || (!synchronous && !atomic_load(&enabled));
     bool futile = synchronous && leads_nowhere((uintptr_t)info->si_addr, me);
     if (handler == (uintptr_t)SIG_DFL || handler == (uintptr_t)SIG_IGN || in_circles || futile) {
         die_of(number, synchronous);
@@ -252,7 +254,7 @@ static void pass_on(int number, siginfo_t *info, void *context) {
 static void on_signal(int number, siginfo_t *info, void *context) {
     int saved = errno;
     mmk_fault_record *record = NULL;
-    if (info->si_code > 0) /* from the kernel; kill() and raise() carry no address */
+    if (info->si_code > 0 && atomic_load(&enabled)) /* kill() and raise() carry no address */
         record = mmk__registry_find((uintptr_t)info->si_addr);
     if (record == NULL || !repair(record, (uintptr_t)info->si_addr))
         pass_on(number, info, context);

@@ -150,12 +150,34 @@ static void fill(const mmk_fault_record *record, mmk_fault *fault) {
     fault->count = atomic_load_explicit(&record->count, memory_order_relaxed);
 }
 
+/* Under the lock: true if the thread did not know of the damage; from now on it does. With the
+ * table full, it is told every time. */
+static bool learns_of_damage(mmk_fault_record *record, uint64_t me) {
+    if (!(atomic_load(&record->state) & MMK_FAULT_DAMAGED))
+        return false;
+    for (unsigned i = 0; i < MMK_GUARD_TOLD; i++) {
+        if (record->told[i] == me)
+            return false;
+        if (record->told[i] == 0) {
+            record->told[i] = me;
+            return true;
+        }
+    }
+    return true;
+}
+
+void mmk__record_damage(mmk_fault_record *record) {
+    memset(record->told, 0, sizeof record->told);
+    atomic_fetch_or(&record->state, MMK_FAULT_DAMAGED);
+}
+
 bool mmk_guard_take(mmk_fault_record *record, mmk_fault *fault) {
-    if (!(atomic_load(&record->state) & MMK_FAULT_PENDING))
+    if (atomic_load(&record->state) == 0)
         return false;
     uint64_t me = mmk_os_thread_id();
     bool mine = false, others = false;
     mmk__record_lock(record);
+    bool news = learns_of_damage(record, me);
     for (unsigned i = 0; i < MMK_GUARD_THREADS; i++) {
         if (record->threads[i] == me) {
             mine = true;
@@ -171,7 +193,7 @@ bool mmk_guard_take(mmk_fault_record *record, mmk_fault *fault) {
         atomic_fetch_and(&record->state, ~(unsigned)MMK_FAULT_PENDING);
     fill(record, fault);
     mmk__record_unlock(record);
-    return mine || untold;
+    return mine || untold || news;
 }
 
 bool mmk_guard_owes_me(mmk_fault_record *record) {

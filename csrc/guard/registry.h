@@ -21,6 +21,8 @@ void mmk__record_lock(mmk_fault_record *record);
 void mmk__record_unlock(mmk_fault_record *record);
 /* Drops the claims of threads that are not in this process. */
 void mmk__record_forget_threads(mmk_fault_record *record);
+/* Under the lock, before poison is laid: nobody knows of it yet. */
+void mmk__record_damage(mmk_fault_record *record);
 /* Under the lock: counts one fault of this thread. */
 void mmk__record_fault(mmk_fault_record *record, mmk_cause cause, int code, uint64_t offset);
 

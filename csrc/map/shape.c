@@ -36,6 +36,12 @@ static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_o
     if (size_bytes != region->size_bytes && !fits_reserve(region, size_bytes) &&
         mmk_region_exports(region) != 0)
         return MMK_EXPORTED;
+    /* Nor could growth be taken back if somebody should be looking when it is time to move. */
+    region->growth_planned = !mmk_os_cuts_mapped_files() && region->has_map &&
+                             size_bytes != region->size_bytes && !fits_reserve(region, size_bytes) &&
+                             mmk__region_source(region, 0).file != MMK_NO_HANDLE;
+    if (region->growth_planned)
+        return MMK_OK;
     return mmk_file_resize(region->file.handle, file_bytes, new_end, region->sparse);
 }
 
@@ -71,7 +77,7 @@ static mmk_status settle(mmk_region *region, const mmk_resize *plan_in, mmk_stat
 mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan_in, mmk_status outcome) {
     mmk__region_shape_lock(region);
     outcome = settle(region, plan_in, outcome);
-    region->cut_planned = false;
+    region->cut_planned = region->growth_planned = false;
     mmk__region_shape_unlock(region);
     atomic_store(&region->resizing, false);
     return outcome;
@@ -88,11 +94,27 @@ static mmk_status grow_in_place(mmk_region *region, size_t size_bytes) {
     return mmk__region_publish(region);
 }
 
+/* Whether a resize has to unmap, because else the system would not let it cut the file. */
+static bool cuts_under_map(const mmk_region *region) {
+    return region->cut_planned && region->has_map && !mmk_os_cuts_mapped_files() &&
+           mmk__region_source(region, 0).file != MMK_NO_HANDLE;
+}
+
 /* Where a mapped file cannot be cut, it is done while nothing of it is mapped. */
 static mmk_status cut_unmapped(mmk_region *region) {
     if (mmk_os_cuts_mapped_files() || !region->cut_planned)
         return MMK_OK;
     return mmk_os_file_resize(region->file.handle, region->planned_file_bytes);
+}
+
+static mmk_status grow_unmapped(mmk_region *region) {
+    uint64_t file_bytes = 0, wanted = region->planned_file_bytes;
+    if (!region->growth_planned)
+        return MMK_OK;
+    mmk_status status = mmk_os_file_size(region->file.handle, &file_bytes);
+    if (status != MMK_OK || file_bytes >= wanted)
+        return status;
+    return mmk_file_resize(region->file.handle, file_bytes, wanted, region->sparse);
 }
 
 /* Within the reservation, and nobody is looking. */
@@ -163,6 +185,8 @@ static mmk_status move(mmk_region *region, size_t size_bytes) {
         region->has_map = false;
         mmk_status status = cut_unmapped(region);
         if (status == MMK_OK)
+            status = grow_unmapped(region);
+        if (status == MMK_OK)
             status = mmk__region_lay(region, size_bytes);
         if (status == MMK_OK)
             return MMK_OK;
@@ -201,12 +225,14 @@ static void clear_rest_of_page(mmk_region *region, size_t old_size, size_t size_
 static mmk_status reshape(mmk_region *region, size_t size_bytes) {
     size_t old_size = region->size_bytes;
     bool fits = fits_reserve(region, size_bytes);
+    /* A file that is longer than it is going to be, although its mapping does not shrink. */
+    bool cut = cuts_under_map(region);
     mmk_status status = MMK_OK;
     if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
         status = mmk__heap_track(region, size_bytes);
-    if (status != MMK_OK || size_bytes == old_size)
+    if (status != MMK_OK || (size_bytes == old_size && !cut))
         return status;
-    if (fits && size_bytes > old_size) {
+    if (fits && size_bytes > old_size && !cut) {
         status = grow_in_place(region, size_bytes);
     } else {
         status = mmk__region_move_begin(region);

@@ -123,6 +123,7 @@ cdef extern from "mmk/region.h" nogil:
         mmk_huge huge
         unsigned protection
         bint to_end
+        c_bool lost_writes
         uint64_t offset
         mmk_fault_record faults
     ctypedef struct mmk_resize:

@@ -3,9 +3,11 @@ from os import PathLike
 from typing import IO, Any, SupportsIndex, overload
 
 from _typeshed import ReadableBuffer, WriteableBuffer
+from typing_extensions import disjoint_base
 
 from mmapkit.errors import MappingFault
 
+@disjoint_base
 class Region:
     path: str | None
     mode: str

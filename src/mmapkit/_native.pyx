@@ -319,17 +319,24 @@ cdef class Region:
             `defer` is false; the mapping stays open.
         MappingFault
             If bytes were lost and nobody was told yet; the mapping is closed all the same.
-            Closing does not flush: call `flush()` first to be sure of a file's content.
+            Closing does not wait for the disk: call `flush()` first to be sure of a file's content.
 
         Notes
         -----
         Closing a closed mapping does nothing.
         """
         cdef mmk_status status
+        lost = None
         if not self.opened:
             return
         if not mmk_region_closed(&self.c):
             self._look_for_truncation()
+            if self.c.backend == MMK_BACKEND_READ and not self.c.lost_writes:
+                # A mapping's stores reach the file anyway.
+                try:
+                    self.flush(level="os")
+                except OSError as error:
+                    lost = error
         if defer:
             status = mmk_region_close_deferred(&self.c)
         else:
@@ -340,6 +347,8 @@ cdef class Region:
             raise self._busy(status, "close")
         with nogil:
             mmk_region_close_finish(&self.c)
+        if lost is not None:
+            raise lost
         if mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
             raise self._fault()
 

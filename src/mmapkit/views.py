@@ -41,6 +41,8 @@ def storable_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
         raise ValueError(f"dtype {found} holds Python objects, which cannot be mapped")
     if found.itemsize == 0:
         raise ValueError(f"dtype {found} has items of 0 bytes; give it a length, such as 'S8'")
+    if found.itemsize < 0:  # the C int of numpy before 2.2 overflowed
+        raise ValueError("the items of the dtype are too large for numpy")
     return found
 
 

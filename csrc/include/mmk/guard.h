@@ -39,8 +39,9 @@ enum {
 
 /* How many pages inside the file are patched one by one before the rest is given up. */
 #define MMK_GUARD_PAGES 256
-/* How many threads are remembered as owed a report of their own. */
+/* How many threads are remembered as owed a report of their own, and as told of the damage. */
 #define MMK_GUARD_THREADS 16
+#define MMK_GUARD_TOLD 64
 
 /* One per mapping, at an address that does not move while it is published. */
 typedef struct mmk_fault_record {
@@ -66,6 +67,7 @@ typedef struct mmk_fault_record {
     uint64_t offset;         /* of the first fault since the last report, in the file */
     uint64_t reported;       /* `count` when somebody was last told */
     uint64_t threads[MMK_GUARD_THREADS];
+    uint64_t told[MMK_GUARD_TOLD]; /* threads that know of all the poison there is */
     uintptr_t poisoned_from; /* from here to `end` all is poison; 0 if nothing is */
     uintptr_t retried[8];    /* pages that were given a second chance */
     unsigned retries;
@@ -117,7 +119,8 @@ mmk_status mmk_guard_publish(mmk_fault_record *record);
 void mmk_guard_retract(mmk_fault_record *record);
 
 /* Tells what the calling thread has to be told: its own faults even if another thread was told of
- * them, and faults nobody was told of. False if there is nothing. */
+ * them, faults nobody was told of, and, once, that there is poison which it may have read without
+ * a fault of its own. False if there is nothing. */
 bool mmk_guard_take(mmk_fault_record *record, mmk_fault *fault);
 /* True if the calling thread had a fault of its own that it was not told of. */
 bool mmk_guard_owes_me(mmk_fault_record *record);

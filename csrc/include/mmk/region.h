@@ -77,6 +77,7 @@ typedef struct mmk_region {
     bool sparse;
     bool to_end;                 /* the visible bytes follow the end of the file */
     bool cut_planned;            /* a resize is going on that makes the file shorter, ... */
+    bool growth_planned;         /* ... or longer, but only while nothing of it is mapped, ... */
     uint64_t planned_file_bytes; /* ... to this */
     bool has_map;                /* `base` is mapped; an empty region may have none */
     uint64_t offset;             /* of data[0] in the file */

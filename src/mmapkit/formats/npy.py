@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -90,6 +91,8 @@ def read_layout(peek: Callable[[int], bytes], file_bytes: int, path: str | None)
         raise FormatError(f"{path!r}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path!r}: {error}") from None
+    if layout.dtype.names is not None:  # fields can be renamed: not those of other files
+        layout = layout._replace(dtype=np.dtype(layout.dtype, copy=True))
     if layout.offset + layout.nbytes > file_bytes:
         raise FormatError(
             f"{path!r}: the header promises {layout.dtype} of shape {layout.shape}, which ends at "
@@ -110,7 +113,9 @@ def _parse(text: bytes, version: tuple[int, ...], start: int) -> Layout:
     else:
         descr, fortran, shape = _parse_literal(text, version, start)
     try:
-        dtype = np.dtype(descr) if isinstance(descr, str) else numpy_format.descr_to_dtype(descr)
+        with warnings.catch_warnings():  # of spellings that numpy is going to drop
+            warnings.simplefilter("ignore")
+            dtype = numpy_format.descr_to_dtype(descr)
     except (TypeError, ValueError, KeyError, IndexError, SyntaxError) as error:
         raise FormatError(f"no dtype in the header at byte {start}: {error}") from None
     storable_dtype(dtype)
