@@ -143,7 +143,7 @@ def test_each_of_eight_threads_gets_a_report_of_its_own(file, how):
         make(path, 32 * MIB)
         m = mk.open(path)
         parts = arrays_of(m, 8)
-        gate, seen = threading.Barrier(9), {}
+        gate, told, seen = threading.Barrier(9), threading.Barrier(8), {}
 
         def work(i):
             gate.wait()
@@ -155,6 +155,7 @@ def test_each_of_eight_threads_gets_a_report_of_its_own(file, how):
                 # Bytes that are all there: only its own report can raise.
                 fault = fault_of(m.check if how == "check" else lambda: m[0])
             seen[i] = fault
+            told.wait()  # before that, anybody's next call raises what nobody was told of yet
             if how != "check":
                 assert m[0] == 0  # and it comes once
 
