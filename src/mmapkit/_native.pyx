@@ -134,6 +134,47 @@ cdef int ensure_guard() except -1:
     return 0
 
 
+# What Region._on_range does to a range; `how` is a level, a hint or a flag.
+ctypedef mmk_status (*range_work)(mmk_region *region, size_t offset, size_t length,
+                                  int how) noexcept nogil
+
+
+cdef mmk_status flush_range(mmk_region *region, size_t offset, size_t length,
+                            int how) noexcept nogil:
+    return mmk_region_flush(region, offset, length, <mmk_flush_level>how)
+
+
+cdef mmk_status advise_range(mmk_region *region, size_t offset, size_t length,
+                             int how) noexcept nogil:
+    return mmk_region_advise(region, offset, length, <mmk_advice>how)
+
+
+cdef mmk_status populate_range(mmk_region *region, size_t offset, size_t length,
+                               int how) noexcept nogil:
+    cdef mmk_status status = mmk_region_populate(region, offset, length)
+    # A fault elsewhere is not this range's.
+    if (status == MMK_FAULTED and not mmk_guard_owes_me(&region.faults)
+            and not mmk_guard_untold(&region.faults)
+            and not mmk_guard_damaged(&region.faults, region.data + offset, length)):
+        return MMK_OK
+    return status
+
+
+cdef mmk_status evict_range(mmk_region *region, size_t offset, size_t length,
+                            int how) noexcept nogil:
+    return mmk_region_evict(region, offset, length)
+
+
+cdef mmk_status lock_range(mmk_region *region, size_t offset, size_t length,
+                           int how) noexcept nogil:
+    return mmk_region_lock(region, offset, length, how != 0)
+
+
+cdef mmk_status unlock_range(mmk_region *region, size_t offset, size_t length,
+                             int how) noexcept nogil:
+    return mmk_region_unlock(region, offset, length)
+
+
 cdef class Region:
     """One mapped segment; Mapping adds the policy."""
 
@@ -829,6 +870,7 @@ cdef class Region:
             status = (mmk_region_write(&self.c, start, buffer, count) if store else
                       mmk_region_read(&self.c, start, buffer, count))
         else:
+            ensure_guard()
             with nogil:
                 status = (mmk_region_write(&self.c, start, buffer, count) if store else
                           mmk_region_read(&self.c, start, buffer, count))
@@ -1022,6 +1064,21 @@ cdef class Region:
 
     # --- memory and disk ----------------------------------------------------------------------
 
+    cdef int _on_range(self, offset, length, range_work work, int how, str what) except -1:
+        """Do something to a range without the GIL."""
+        cdef size_t start, count
+        cdef mmk_status status
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
+        self._pin()
+        try:
+            self._range(offset, length, &start, &count)
+            with nogil:
+                status = work(&self.c, start, count, how)
+            self._raise(status, what)
+        finally:
+            mmk_region_unpin(&self.c)
+        return 0
+
     def flush(self, offset=0, length=None, *, str level="disk"):
         """Push changed pages out.
 
@@ -1045,22 +1102,10 @@ cdef class Region:
         -----
         Does nothing in the modes ``"r"`` and ``"c"`` and for anonymous memory.
         """
-        cdef size_t start, count
-        cdef mmk_status status
-        cdef mmk_flush_level how
         if level not in _LEVELS:
             raise ValueError(f"level must be 'async', 'os' or 'disk', not {level!r}")
-        how = _LEVELS[level]
-        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
-        self._pin()
-        try:
-            ensure_guard()
-            self._range(offset, length, &start, &count)
-            with nogil:
-                status = mmk_region_flush(&self.c, start, count, how)
-            self._raise(status, "flush")
-        finally:
-            mmk_region_unpin(&self.c)
+        ensure_guard()
+        self._on_range(offset, length, flush_range, _LEVELS[level], "flush")
 
     def advise(self, str advice not None, offset=0, length=None):
         """Give the OS a hint on how a range will be used; any range, see `supported_advice()`.
@@ -1073,19 +1118,8 @@ cdef class Region:
         UnsupportedError
             If this OS, or this kind of memory, does not take the hint.
         """
-        cdef size_t start, count
-        cdef mmk_status status
         require_advice(advice)
-        cdef mmk_advice how = _ADVICE[advice]
-        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
-        self._pin()
-        try:
-            self._range(offset, length, &start, &count)
-            with nogil:
-                status = mmk_region_advise(&self.c, start, count, how)
-            self._raise(status, f"advise {advice!r}")
-        finally:
-            mmk_region_unpin(&self.c)
+        self._on_range(offset, length, advise_range, _ADVICE[advice], f"advise {advice!r}")
 
     def _prefetch(self, ranges):
         """Start reading pairs of (offset, length)."""
@@ -1118,21 +1152,8 @@ cdef class Region:
         MappingFault
             If a page cannot be backed.
         """
-        cdef size_t start, count
-        cdef mmk_status status
-        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
-        self._pin()
-        try:
-            ensure_guard()
-            self._range(offset, length, &start, &count)
-            with nogil:
-                status = mmk_region_populate(&self.c, start, count)
-            if status == MMK_FAULTED:
-                self._settle(start, count)
-            else:
-                self._raise(status, "populate")
-        finally:
-            mmk_region_unpin(&self.c)
+        ensure_guard()
+        self._on_range(offset, length, populate_range, 0, "populate")
 
     def evict(self, offset=0, length=None):
         """Drop the clean pages of a range from memory.
@@ -1141,17 +1162,7 @@ cdef class Region:
         On Linux they leave this process and the page cache (``madvise``, ``posix_fadvise``), on
         Windows this process's working set.
         """
-        cdef size_t start, count
-        cdef mmk_status status
-        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
-        self._pin()
-        try:
-            self._range(offset, length, &start, &count)
-            with nogil:
-                status = mmk_region_evict(&self.c, start, count)
-            self._raise(status, "evict")
-        finally:
-            mmk_region_unpin(&self.c)
+        self._on_range(offset, length, evict_range, 0, "evict")
 
     def lock(self, offset=0, length=None, *, bint on_fault=False):
         """Keep the pages of a range in memory (``mlock``, ``VirtualLock``).
@@ -1168,31 +1179,11 @@ cdef class Region:
         OSError
             ENOMEM or EPERM where the limit on locked memory (``ulimit -l``) is too low.
         """
-        cdef size_t start, count
-        cdef mmk_status status
-        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
-        self._pin()
-        try:
-            self._range(offset, length, &start, &count)
-            with nogil:
-                status = mmk_region_lock(&self.c, start, count, on_fault)
-            self._raise(status, "lock")
-        finally:
-            mmk_region_unpin(&self.c)
+        self._on_range(offset, length, lock_range, on_fault, "lock")
 
     def unlock(self, offset=0, length=None):
         """Undo `lock()` for a range."""
-        cdef size_t start, count
-        cdef mmk_status status
-        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
-        self._pin()
-        try:
-            self._range(offset, length, &start, &count)
-            with nogil:
-                status = mmk_region_unlock(&self.c, start, count)
-            self._raise(status, "unlock")
-        finally:
-            mmk_region_unpin(&self.c)
+        self._on_range(offset, length, unlock_range, 0, "unlock")
 
     def _residency(self):
         """Bytes with bit 0 set for each resident page; whether that is known; dirty pages or None."""
