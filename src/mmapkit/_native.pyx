@@ -9,7 +9,7 @@ from mmapkit import errors as _errors
 
 cimport cython
 from cpython.buffer cimport (PyBUF_CONTIG_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo,
-                             PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
+                             PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.float cimport PyFloat_AsDouble, PyFloat_FromDouble
 from cpython.long cimport PyLong_CheckExact, PyLong_FromLong
