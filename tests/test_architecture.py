@@ -31,7 +31,7 @@ EDGES = {
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile"},
     "formats": set(),
     "formats.*": {"errors", "views", "formats.*"},
-    "array": {"errors", "mapping", "views", "formats", "formats.*"},
+    "array": {"_native", "errors", "mapping", "residency", "views", "formats", "formats.*"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",

@@ -102,24 +102,34 @@ mmk_status mmk_region_unlock(mmk_region *region, size_t offset, size_t length_by
 
 /* --- asking ------------------------------------------------------------------------------------ */
 
-size_t mmk_region_page_count(const mmk_region *region) {
-    size_t page_bytes = mmk_os_page_bytes();
-    return region->extent_bytes == 0
-               ? 0
-               : mmk__round_up(region->lead_bytes + region->extent_bytes, page_bytes) / page_bytes;
+/* In pages of the system's, also where the mapping's are huge. */
+static mmk_span small_pages(const mmk_region *region, size_t offset, size_t length_bytes) {
+    size_t from = (region->lead_bytes + offset) & ~(mmk_os_page_bytes() - 1);
+    mmk_span span = {region->base + from, region->lead_bytes + offset + length_bytes - from};
+    return span;
 }
 
-mmk_status mmk_region_residency(mmk_region *region, unsigned char *pages, bool *known) {
-    size_t length = region->lead_bytes + region->extent_bytes;
+size_t mmk_region_page_count(const mmk_region *region, size_t offset, size_t length_bytes) {
+    size_t page_bytes = mmk_os_page_bytes();
+    return length_bytes == 0
+               ? 0
+               : mmk__round_up(small_pages(region, offset, length_bytes).length_bytes, page_bytes) /
+                     page_bytes;
+}
+
+mmk_status mmk_region_residency(mmk_region *region, size_t offset, size_t length_bytes,
+                                unsigned char *pages, bool *known) {
     mmk_source source = mmk__region_source(region, 0);
     *known = true;
-    return region->extent_bytes == 0
-               ? MMK_OK
-               : mmk_os_residency(region->base, length, source.file, pages, known);
+    if (length_bytes == 0)
+        return MMK_OK;
+    mmk_span span = small_pages(region, offset, length_bytes);
+    return mmk_os_residency(span.at, span.length_bytes, source.file, pages, known);
 }
 
-mmk_status mmk_region_cached(mmk_region *region, mmk_cached *cached) {
+mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
+                             mmk_cached *cached) {
     if (!mmk__region_has_file(region))
         return MMK_UNSUPPORTED;
-    return mmk_os_cached(region->file.handle, region->offset, region->extent_bytes, cached);
+    return mmk_os_cached(region->file.handle, region->offset + offset, length_bytes, cached);
 }

@@ -167,9 +167,11 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_lock(mmk_region *region, size_t offset, size_t length_bytes,
                                bint on_fault)
     mmk_status mmk_region_unlock(mmk_region *region, size_t offset, size_t length_bytes)
-    size_t mmk_region_page_count(const mmk_region *region)
-    mmk_status mmk_region_residency(mmk_region *region, unsigned char *pages, c_bool *known)
-    mmk_status mmk_region_cached(mmk_region *region, mmk_cached *cached)
+    size_t mmk_region_page_count(const mmk_region *region, size_t offset, size_t length_bytes)
+    mmk_status mmk_region_residency(mmk_region *region, size_t offset, size_t length_bytes,
+                                    unsigned char *pages, c_bool *known)
+    mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
+                                 mmk_cached *cached)
 
 cdef extern from "mmk/scalar.h" nogil:
     enum:

@@ -175,6 +175,14 @@ cdef mmk_status unlock_range(mmk_region *region, size_t offset, size_t length,
     return mmk_region_unlock(region, offset, length)
 
 
+cdef class BufferProxy:
+    """Exports the buffer of what its `_exported()` returns: classes in Python can do so themselves
+    only from 3.12 on (PEP 688)."""
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyObject_GetBuffer(self._exported(), view, flags)
+
+
 cdef class Region:
     """One mapped segment; Mapping adds the policy."""
 
@@ -1185,21 +1193,26 @@ cdef class Region:
         """Undo `lock()` for a range."""
         self._on_range(offset, length, unlock_range, 0, "unlock")
 
-    def _residency(self):
-        """Bytes with bit 0 set for each resident page; whether that is known; dirty pages or None."""
+    def _residency(self, offset, length):
+        """Bytes of the range; bytes with bit 0 set for each resident page; whether that is known;
+        dirty pages or None."""
+        cdef size_t start, size
         cdef c_bool known = False
         cdef mmk_cached cached
         cdef mmk_status status, asked
         cdef unsigned char *flags
+        offset, length = index_or_none(offset, "offset"), index_or_none(length, "length")
         self._pin()
         try:
-            pages = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>mmk_region_page_count(&self.c))
+            self._range(offset, length, &start, &size)
+            pages = PyBytes_FromStringAndSize(
+                NULL, <Py_ssize_t>mmk_region_page_count(&self.c, start, size))
             flags = <unsigned char *>PyBytes_AS_STRING(pages)
             with nogil:
-                status = mmk_region_residency(&self.c, flags, &known)
-                asked = mmk_region_cached(&self.c, &cached)
+                status = mmk_region_residency(&self.c, start, size, flags, &known)
+                asked = mmk_region_cached(&self.c, start, size, &cached)
             self._raise(status, "ask what is resident")
-            return pages, bool(known), cached.dirty_pages if asked == MMK_OK else None
+            return size, pages, bool(known), cached.dirty_pages if asked == MMK_OK else None
         finally:
             mmk_region_unpin(&self.c)
 

@@ -1,19 +1,27 @@
-"""MappedArray: numbers in a file; raw files and .npy."""
+"""MappedArray: numbers in a file, indexed like an ndarray.
+
+What it does beyond that lies in modules of their own: growing.py (append, resize, refresh, follow),
+gather.py (gather, prefetch), blocks.py (passes) and dask.py.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from mmapkit._native import BufferProxy
 from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
+from mmapkit.residency import estimate
 from mmapkit.views import Order, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
@@ -44,35 +52,44 @@ class _Closed:
 _CLOSED: Final[Any] = _Closed()
 
 
-class MappedArray:
+class MappedArray(BufferProxy, NDArrayOperatorsMixin):
     """An array in a file, indexed like an ndarray. Made by `open_array()` and `create_array()`.
 
     Not a subclass of `numpy.ndarray`: ``a[key]`` gives plain ndarrays, without copying wherever
     numpy would give a view, and ``np.asarray(a)`` is the whole array without copying. They keep
-    the mapping's pages alive, also after the MappedArray is gone. A context manager that closes at
-    the end of the block; pickles by reference.
+    the mapping's pages alive, also after the MappedArray is gone. Operators and ufuncs work as on
+    an ndarray and give ndarrays; ``a += 1`` and ``out=a`` store into the file. The buffer protocol
+    and DLPack export the elements without copying. A context manager that closes at the end of the
+    block; pickles by reference.
 
     Attributes
     ----------
     mapping : Mapping
-        The bytes of the whole file: `flush()`, `prefetch()`, `residency()`, faults and so on.
+        The bytes of the file: `flush()`, `residency()`, faults and so on. Growing without a reserve
+        replaces it; views that were made before keep the old one, which shows the same file.
     """
 
-    __slots__ = ("__weakref__", "_layout", "_view", "mapping")
+    __slots__ = ("__weakref__", "_layout", "_lock", "_shared", "_view", "mapping")
 
     mapping: Mapping
     _layout: Layout
     _view: npt.NDArray[Any]
 
-    def __init__(self, mapping: Mapping, layout: Layout) -> None:
-        """See a mapping of a whole file as the array that lies in it."""
-        self.mapping = mapping
-        self._layout = layout
-        self._view = self._make_view()
+    def __init__(self, mapping: Mapping, layout: Layout, *, shared: bool = False) -> None:
+        """See a mapping of a file as the array that lies in it.
 
-    def _make_view(self) -> npt.NDArray[Any]:
-        layout = self._layout
-        return ndarray_at(self.mapping, layout.dtype, layout.shape, layout.offset, layout.order)
+        `shared` says that other arrays lie in the mapping, too: closing this one leaves it open.
+        """
+        self._lock = threading.RLock()  # held while the array grows or follows
+        self._shared = shared
+        self._show(mapping, layout)
+
+    def _show(self, mapping: Mapping, layout: Layout) -> None:
+        """Become what lies there in a mapping, at once for whoever is indexing meanwhile."""
+        view = ndarray_at(
+            mapping, layout.dtype, layout.shape, layout.offset, layout.order, layout.strides
+        )
+        self.mapping, self._layout, self._view = mapping, layout, view
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -108,8 +125,13 @@ class MappedArray:
 
     @property
     def offset(self) -> int:
-        """Offset of the first element in the file, in bytes."""
+        """Offset of the first element in the mapping, in bytes."""
         return self._layout.offset
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next along each axis."""
+        return self._view.strides
 
     @property
     def path(self) -> str | None:
@@ -131,9 +153,14 @@ class MappedArray:
         return len(self._view)
 
     def __repr__(self) -> str:
-        """Show file, shape, dtype and mode."""
-        state = "closed" if self.closed else f"mode={self.mode!r}"
+        """Show file, shape, dtype, mode and how much is resident."""
+        state = "closed" if self.closed else f"mode={self.mode!r} resident={self._resident_share()}"
         return f"<mmapkit.MappedArray {self.path!r} shape={self.shape} dtype={self.dtype} {state}>"
+
+    def _resident_share(self) -> str:
+        first, last = self._layout.span
+        share = estimate(self.mapping, first, last - first)
+        return "unknown" if share is None else f"{share:.0%}"
 
     # --- elements ---------------------------------------------------------------------------
 
@@ -146,11 +173,7 @@ class MappedArray:
 
     def __setitem__(self, key: Any, value: npt.ArrayLike) -> None:
         """Store into the mapping, as numpy would."""
-        if not self._view.flags.writeable:
-            raise TypeError(
-                f"cannot store into {self.path!r}: it was opened with mode {self.mode!r}; open it "
-                "with mode 'r+', or with 'c' for changes that are not written"
-            )
+        self._require_writable()
         self._view[key] = value
         if self.mapping.faulted:
             self._raise_if_lost(self._view)
@@ -159,18 +182,106 @@ class MappedArray:
         """Iterate over the first axis."""
         return iter(self._view)
 
+    def __contains__(self, item: object) -> bool:
+        """Tell whether any element equals the item, as numpy does."""
+        return item in self[...]
+
+    def __bool__(self) -> bool:
+        """Tell the truth of a single element; more than one raise ValueError, as in numpy."""
+        return bool(self[...])
+
+    def __int__(self) -> int:
+        """Convert a single element."""
+        return int(self[...])
+
+    def __float__(self) -> float:
+        """Convert a single element."""
+        return float(self[...])
+
+    def __complex__(self) -> complex:
+        """Convert a single element."""
+        return complex(self[...])
+
+    def __index__(self) -> int:
+        """Convert a single integer."""
+        return self[...].__index__()  # type: ignore[no-any-return]
+
+    # --- for numpy and others -----------------------------------------------------------------
+
     def __array__(
         self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
     ) -> npt.NDArray[Any]:
-        """Give numpy the whole array, without copying unless it is asked to or has to convert."""
-        view = self._view
-        if self.mapping.faulted:
-            self._raise_if_lost(view)
+        """Give numpy the whole array, without copying unless it is asked to or has to convert.
+
+        Raises
+        ------
+        ValueError
+            With ``copy=False``, if the dtype differs.
+        """
+        view: npt.NDArray[Any] = self[...]
         if dtype is not None and np.dtype(dtype) != view.dtype:
             if copy is False:
                 raise ValueError(f"converting {view.dtype} to {np.dtype(dtype)} needs a copy")
             return view.astype(dtype)
-        return view.copy() if copy else view[...]
+        return view.copy() if copy else view
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
+        out = kwargs.get("out", ())
+        for target in out:
+            if isinstance(target, MappedArray):
+                target._require_writable()
+        if out:
+            kwargs["out"] = tuple(_elements(target) for target in out)
+        found = getattr(ufunc, method)(*map(_elements, inputs), **kwargs)
+        _raise_if_any_lost(*inputs, *out)
+        if len(out) == 1 and isinstance(out[0], MappedArray):
+            return out[0]
+        return found
+
+    # An ndarray compares more than the ufuncs do: structures, for one.
+
+    def __eq__(self, other: object) -> Any:
+        """Compare element by element."""
+        found = self[...] == _elements(other)
+        _raise_if_any_lost(self, other)
+        return found
+
+    def __ne__(self, other: object) -> Any:
+        """Compare element by element."""
+        found = self[...] != _elements(other)
+        _raise_if_any_lost(self, other)
+        return found
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __dlpack__(self, **how: Any) -> Any:
+        """Export the elements as a DLPack capsule, without copying; parameters as numpy's.
+
+        Raises
+        ------
+        BufferError
+            If the array is read-only and the consumer cannot say that it will not write (DLPack
+            before 1.0); if the dtype has no counterpart.
+        """
+        return self[...].__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Tell the DLPack device: the CPU."""
+        return self._view.__dlpack_device__()
+
+    def _exported(self) -> npt.NDArray[Any]:
+        # numpy prefers a buffer to __array__(), and a buffer's format says less than a dtype.
+        if self.dtype.kind not in "biufcSU":
+            raise BufferError(f"{self.dtype} loses its meaning in a buffer: use np.asarray() first")
+        return self[...]  # type: ignore[no-any-return]
+
+    def _require_writable(self) -> None:
+        if not self._view.flags.writeable:
+            raise TypeError(
+                f"cannot store into {self.path!r}: it was opened with mode {self.mode!r}; open it "
+                "with mode 'r+', or with 'c' for changes that are not written"
+            )
 
     def _raise_if_lost(self, found: Any) -> None:
         """After touching memory that may be poison: raise for a view of healthy bytes only if this
@@ -202,10 +313,12 @@ class MappedArray:
         if self.closed:
             return
         self._view = _CLOSED
+        if self._shared:
+            return
         try:
             self.mapping.close()
         except BufferError:
-            self._view = self._make_view()
+            self._show(self.mapping, self._layout)
             raise
 
     def __enter__(self) -> Self:
@@ -221,15 +334,27 @@ class MappedArray:
         traceback: TracebackType | None,
     ) -> None:
         """Close; with live views while an exception is under way, close with the last of them."""
-        self._view = _CLOSED if error is not None else self._view
-        if error is None:
+        if error is None or self._shared:
             self.close()
         else:
+            self._view = _CLOSED
             self.mapping.close(defer=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by reference: the mapping's path and mode, and the layout."""
+        """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""
+        if self.closed:
+            raise ValueError("the array is closed")
         return (MappedArray, (self.mapping, self._layout))
+
+
+def _elements(value: Any) -> Any:
+    return value[...] if isinstance(value, MappedArray) else value
+
+
+def _raise_if_any_lost(*values: object) -> None:
+    for value in values:
+        if isinstance(value, MappedArray) and value.mapping.faulted:
+            value._raise_if_lost(value._view)
 
 
 def open_array(
@@ -240,6 +365,7 @@ def open_array(
     shape: int | Sequence[int] | None = None,
     offset: int | None = None,
     order: Order = "C",
+    strides: Sequence[int] | None = None,
     reserve: int | None = None,
 ) -> MappedArray:
     """Map the array in a file: a ``.npy`` file by its header, any other as raw bytes.
@@ -261,6 +387,9 @@ def open_array(
         and the file is taken as raw.
     order : {"C", "F"}
         Of a raw file.
+    strides : sequence of int, optional
+        Of a raw file, with `shape`: bytes from one element to the next along each axis; may be
+        negative, and then `offset` is still that of the first element.
 
     Returns
     -------
@@ -285,8 +414,8 @@ def open_array(
         name = getattr(file, "name", file)
         if isinstance(name, (str, bytes, os.PathLike)) and os.fsdecode(name).endswith(".npy"):
             raise ValueError(f"{file!r} would be a raw file named .npy; use create_array()")
-        layout = raw.layout_of(None, None, dtype, shape, offset, order)
-        size = layout.offset + layout.nbytes
+        layout = raw.layout_of(None, None, dtype, shape, offset, order, strides)
+        size = layout.span[1]
         return MappedArray(open_mapping(file, mode, size=size, reserve=reserve), layout)
     mapping = open_mapping(file, mode, reserve=reserve)
     try:
@@ -294,9 +423,9 @@ def open_array(
         if offset is None:
             found = npy.read_layout(mapping._peek, mapping.size, mapping.path)
         if found is None:
-            found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order)
+            found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order, strides)
         else:
-            _require_agreement(found, dtype, shape, mapping.path)
+            _require_agreement(found, dtype, shape, strides, mapping.path)
         return MappedArray(mapping, found)
     except BaseException:
         mapping.close(defer=True)
@@ -307,12 +436,15 @@ def _require_agreement(
     found: Layout,
     dtype: npt.DTypeLike | None,
     shape: int | Sequence[int] | None,
+    strides: Sequence[int] | None,
     path: str | None,
 ) -> None:
     if dtype is not None and np.dtype(dtype) != found.dtype:
         raise ValueError(f"{path!r} holds {found.dtype}, not {np.dtype(dtype)}")
     if shape is not None and normal_shape(shape) != found.shape:
         raise ValueError(f"{path!r} has shape {found.shape}, not {normal_shape(shape)}")
+    if strides is not None:
+        raise ValueError(f"{path!r} is a .npy file: its header says how the elements lie")
 
 
 def create_array(
@@ -357,7 +489,7 @@ def create_array(
     """
     kind, lengths = storable_shape(dtype, shape, order)
     header = npy.header_for(kind, lengths, order)
-    layout = Layout(kind, lengths, order, len(header))
+    layout = Layout(kind, lengths, order, len(header), format="npy")
     mode = "w+" if overwrite else "x+"
     mapping = open_mapping(file, mode, size=layout.offset + layout.nbytes, sparse=sparse)
     mapping.write(0, header)

@@ -197,9 +197,12 @@ class Mapping(Region):
                 raise TypeError("length goes with one offset, not with many ranges")
             self._prefetch(offset)
 
-    def residency(self) -> Residency:
-        """Tell which of the pages are in memory now; costs a bit a page, touches none."""
-        return of_mapping(self.size, self._residency())
+    def residency(self, offset: int = 0, length: int | None = None) -> Residency:
+        """Tell which of the pages are in memory now, of all or of a range; touches none.
+
+        Costs one byte for each page.
+        """
+        return of_mapping(self._residency(offset, length))
 
     @property
     def name(self) -> str | None:

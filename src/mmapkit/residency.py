@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from mmapkit.mapping import Mapping
+
 __all__ = ["Residency", "residency"]
 
 
@@ -81,13 +83,32 @@ class Residency:
 _LOWEST_BIT = bytes(value & 1 for value in range(256))
 
 
-def of_mapping(total_bytes: int, answer: tuple[bytes, bool, int | None]) -> Residency:
-    """Make a Residency of what a Region answered: raw page flags, known or not, dirty pages."""
-    raw, known, dirty_pages = answer
+def of_mapping(answer: tuple[int, bytes, bool, int | None]) -> Residency:
+    """Make a Residency of what a Region answered: bytes, page flags, known or not, dirty pages."""
+    total_bytes, raw, known, dirty_pages = answer
     if not known:
         return Residency(total_bytes, None, None, None)
     flags = raw.translate(_LOWEST_BIT)
     return Residency(total_bytes, flags.count(1), dirty_pages, flags)
+
+
+_SAMPLES = 256
+_SAMPLE_BYTES = 1 << 18
+
+
+def estimate(mapping: Mapping, offset: int, length: int) -> float | None:
+    """Return the resident share of a range: of samples, spread evenly, where it is long.
+
+    None where the system does not tell, and for ranges of 0 bytes or past the end.
+    """
+    length = max(0, min(length, mapping.size - offset))
+    step = max(_SAMPLE_BYTES, length // _SAMPLES)
+    found = [
+        mapping.residency(at, min(_SAMPLE_BYTES, offset + length - at))
+        for at in range(offset, offset + length, step)
+    ]
+    shares = [part.fraction for part in found if part.fraction is not None]
+    return sum(shares) / len(shares) if shares else None
 
 
 def residency(path: str | os.PathLike[str]) -> Residency:

@@ -23,6 +23,7 @@ __all__ = [
     "ndarray_at",
     "ndarray_over",
     "normal_shape",
+    "span_of",
     "storable_dtype",
     "storable_shape",
 ]
@@ -82,7 +83,7 @@ def storable_shape(
     return kind, lengths
 
 
-def _span(
+def span_of(
     shape: tuple[int, ...], itemsize: int, strides: tuple[int, ...] | None
 ) -> tuple[int, int]:
     """First and one past the last byte of an array, counted from its first element."""
@@ -121,7 +122,7 @@ def ndarray_over(
         kind, lengths = storable_shape(kind, count, order)
     if steps is not None and len(steps) != len(lengths):
         raise ValueError(f"strides {steps} and shape {lengths} differ in length")
-    first, last = _span(lengths, kind.itemsize, steps)
+    first, last = span_of(lengths, kind.itemsize, steps)
     if offset + first < 0 or offset + last > size:
         by = "" if steps is None else f", strides {steps}"
         raise ValueError(

@@ -67,12 +67,12 @@ static void test_populated_pages_are_resident(void) {
         } else {
             region = region_over(path, 20 * page + 100, &options);
         }
-        size_t count = mmk_region_page_count(region);
+        size_t count = mmk_region_page_count(region, 0, region->size_bytes);
         CHECK(count == 20 || count == 21);
         unsigned char *pages = calloc(count, 1);
         bool known = false;
         CHECK_EQ(mmk_region_populate(region, 0, region->size_bytes), MMK_OK);
-        CHECK_EQ(mmk_region_residency(region, pages, &known), MMK_OK);
+        CHECK_EQ(mmk_region_residency(region, 0, region->size_bytes, pages, &known), MMK_OK);
         for (size_t i = 0; known && i < count; i++)
             CHECK_EQ(pages[i] & 1, 1);
         free(pages);
@@ -124,7 +124,7 @@ static void test_page_cache_counts(void) {
     mmk_region *region = region_over(path, 8 * page, &options);
     mmk_cached cached;
     CHECK(patterned(region->data, 8 * page, 0));
-    mmk_status status = mmk_region_cached(region, &cached);
+    mmk_status status = mmk_region_cached(region, 0, region->size_bytes, &cached);
     if (status == MMK_UNSUPPORTED) {
         SKIP("page cache counts", "not offered by this system");
     } else if (CHECK_EQ(status, MMK_OK)) {

@@ -67,9 +67,9 @@ static void test_empty_file_is_an_empty_region(void) {
         mmk_region *region = region_over(path, 0, &options);
         bool known = false;
         CHECK_EQ(region->size_bytes, 0);
-        CHECK_EQ(mmk_region_page_count(region), 0);
+        CHECK_EQ(mmk_region_page_count(region, 0, 0), 0);
         CHECK_EQ(mmk_region_flush(region, 0, 0, MMK_FLUSH_DISK), MMK_OK);
-        CHECK_EQ(mmk_region_residency(region, NULL, &known), MMK_OK);
+        CHECK_EQ(mmk_region_residency(region, 0, 0, NULL, &known), MMK_OK);
         CHECK_EQ(mmk_region_populate(region, 0, 0), MMK_OK);
         CHECK_EQ(mmk_region_evict(region, 0, 0), MMK_OK);
         CHECK_EQ(mmk_region_lock(region, 0, 0, false), MMK_OK);

@@ -183,9 +183,11 @@ mmk_status mmk_region_evict(mmk_region *region, size_t offset, size_t length_byt
 mmk_status mmk_region_lock(mmk_region *region, size_t offset, size_t length_bytes, bool on_fault);
 mmk_status mmk_region_unlock(mmk_region *region, size_t offset, size_t length_bytes);
 /* `pages` has room for mmk_region_page_count() bytes. */
-size_t mmk_region_page_count(const mmk_region *region);
-mmk_status mmk_region_residency(mmk_region *region, unsigned char *pages, bool *known);
+size_t mmk_region_page_count(const mmk_region *region, size_t offset, size_t length_bytes);
+mmk_status mmk_region_residency(mmk_region *region, size_t offset, size_t length_bytes,
+                                unsigned char *pages, bool *known);
 /* Page-cache counts for the visible range; MMK_UNSUPPORTED where there is no way to ask. */
-mmk_status mmk_region_cached(mmk_region *region, mmk_cached *cached);
+mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
+                             mmk_cached *cached);
 
 #endif

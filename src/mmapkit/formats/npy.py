@@ -124,7 +124,7 @@ def _parse(text: bytes, version: tuple[int, ...], start: int) -> Layout:
         dtype, shape = storable_shape(dtype, shape, order)
     except ValueError as error:
         raise FormatError(f"impossible header at byte {start}: {error}") from None
-    return Layout(dtype, shape, order, start + len(text))
+    return Layout(dtype, shape, order, start + len(text), format="npy")
 
 
 def _parse_literal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import numpy.typing as npt
@@ -19,6 +20,7 @@ def layout_of(
     shape: int | Sequence[int] | None,
     offset: int | None,
     order: Order,
+    strides: Sequence[int] | None = None,
 ) -> Layout:
     """Lay an array out; bytes by default, one dimension to the end of the file by default.
 
@@ -28,6 +30,9 @@ def layout_of(
     start = 0 if offset is None else offset
     if start < 0:
         raise ValueError(f"offset must not be negative, and is {start}")
+    steps = None if strides is None else tuple(operator.index(step) for step in strides)
+    if steps is not None and shape is None:
+        raise ValueError("strides= needs a shape")
     if shape is None:
         if available_bytes is None:
             raise ValueError("a new raw file needs a shape")
@@ -38,10 +43,14 @@ def layout_of(
                 f"number of {kind} items of {kind.itemsize} bytes; give shape= or another dtype="
             )
     kind, lengths = storable_shape(kind, shape, order)
-    layout = Layout(kind, lengths, order, start)
-    if available_bytes is not None and start + layout.nbytes > available_bytes:
+    if steps is not None and len(steps) != len(lengths):
+        raise ValueError(f"strides {steps} and shape {lengths} differ in length")
+    layout = Layout(kind, lengths, order, start, steps)
+    first, last = layout.span
+    if first < 0 or (available_bytes is not None and last > available_bytes):
+        by = "" if steps is None else f", strides {steps}"
         raise ValueError(
-            f"{path!r} has {available_bytes} bytes, but {kind} of shape {layout.shape} at offset "
-            f"{start} takes {start + layout.nbytes}"
+            f"{path!r} has {available_bytes} bytes, but {kind} of shape {layout.shape}{by} at "
+            f"offset {start} takes bytes [{first}, {last})"
         )
     return layout
