@@ -24,6 +24,8 @@ static inline void mmk__region_show(mmk_region *region, size_t size_bytes) {
     region->extent_bytes = size_bytes;
     region->size_bytes = size_bytes;
 }
+/* Whole pages that hold a range of the visible bytes. */
+mmk_span mmk__region_pages(const mmk_region *region, size_t offset, size_t length_bytes);
 /* Puts `size_bytes` visible bytes behind `base`, and sets `data`. */
 mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes);
 /* Tells the guard where the mapping lies now. */

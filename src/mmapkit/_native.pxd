@@ -1,6 +1,6 @@
 """The C core, as Cython sees it."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "stdbool.h" nogil:
     ctypedef bint c_bool "bool"
@@ -172,6 +172,21 @@ cdef extern from "mmk/region.h" nogil:
                                     unsigned char *pages, c_bool *known)
     mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
                                  mmk_cached *cached)
+
+cdef extern from "mmk/gather.h" nogil:
+    ctypedef struct mmk_gather:
+        size_t origin
+        Py_ssize_t stride
+        size_t row_bytes
+        size_t row_count
+        const int64_t *rows
+        size_t count
+        unsigned char *out
+        size_t out_stride
+    size_t mmk_gather_find_bad(const int64_t *rows, size_t count, size_t row_count)
+    mmk_status mmk_region_gather(mmk_region *region, const mmk_gather *job)
+    mmk_status mmk_region_prefetch_rows(mmk_region *region, const mmk_gather *job)
+    bint mmk_region_rows_damaged(mmk_region *region, const mmk_gather *job)
 
 cdef extern from "mmk/scalar.h" nogil:
     enum:

@@ -1152,6 +1152,67 @@ cdef class Region:
         finally:
             PyMem_Free(pairs)
 
+    def _prefetch_rows(self, size_t origin, Py_ssize_t stride, size_t row_bytes, size_t row_count,
+                       rows):
+        """Start reading rows of an array, by index: good ones, as contiguous int64."""
+        cdef Py_buffer picked
+        cdef mmk_gather job
+        cdef mmk_status status
+        PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
+        try:
+            job = mmk_gather(origin, stride, row_bytes, row_count, <const int64_t *>picked.buf,
+                             <size_t>picked.len // sizeof(int64_t), NULL, 0)
+            self._pin()
+            try:
+                with nogil:
+                    status = mmk_region_prefetch_rows(&self.c, &job)
+                self._raise_rows(status, "prefetch")
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&picked)
+
+    def _gather(self, size_t origin, Py_ssize_t stride, size_t row_bytes, size_t row_count, rows,
+                out, size_t out_offset, size_t out_stride):
+        """Copy rows of an array, by index: good ones, as contiguous int64; `out` has room."""
+        cdef Py_buffer picked, target
+        cdef mmk_gather job
+        cdef mmk_status status
+        cdef bint lost = False
+        PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
+        try:
+            PyObject_GetBuffer(out, &target, PyBUF_WRITABLE)
+            try:
+                job = mmk_gather(origin, stride, row_bytes, row_count, <const int64_t *>picked.buf,
+                                 <size_t>picked.len // sizeof(int64_t),
+                                 <unsigned char *>target.buf + out_offset, out_stride)
+                self._pin()
+                try:
+                    ensure_guard()
+                    with nogil:
+                        status = mmk_region_gather(&self.c, &job)
+                        if status == MMK_FAULTED or mmk_region_fault_state(&self.c):
+                            lost = mmk_region_rows_damaged(&self.c, &job)
+                    if lost:
+                        raise self._fault()
+                    if mmk_region_fault_state(&self.c):
+                        self._settle(0, 0)
+                    self._raise_rows(status, "gather")
+                finally:
+                    mmk_region_unpin(&self.c)
+            finally:
+                PyBuffer_Release(&target)
+        finally:
+            PyBuffer_Release(&picked)
+
+    cdef int _raise_rows(self, mmk_status status, str what) except -1:
+        if status == MMK_RANGE:
+            raise ValueError(f"cannot {what}: the mapping has become shorter than the array "
+                             f"({self.path!r})")
+        if status != MMK_FAULTED:  # whose rows were looked at
+            self._raise(status, what)
+        return 0
+
     def populate(self, offset=0, length=None):
         """Fault the pages of a range in, and wait for them.
 
@@ -1325,6 +1386,20 @@ def require_advice(str advice not None):
 def supported_advice():
     """Return the names that `Mapping.advise` takes on this machine, as a tuple."""
     return tuple(name for name, advice in _ADVICE.items() if mmk_advice_supported(advice))
+
+
+def find_bad_row(rows, size_t row_count):
+    """Position of the first index, of contiguous int64, that is out of range; -1 if there is none."""
+    cdef Py_buffer picked
+    cdef size_t count, bad
+    PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
+    try:
+        count = <size_t>picked.len // sizeof(int64_t)
+        with nogil:
+            bad = mmk_gather_find_bad(<const int64_t *>picked.buf, count, row_count)
+        return -1 if bad == count else <Py_ssize_t>bad
+    finally:
+        PyBuffer_Release(&picked)
 
 
 def cached_pages(str path):

@@ -294,6 +294,98 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
                 start, length = at, high - low
         self.mapping._raise_if_lost(start, length)
 
+    # --- many rows at once --------------------------------------------------------------------
+
+    def gather(
+        self, indices: npt.ArrayLike, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Copy rows of the first axis, picked by index: what ``np.take(a, indices, axis=0)`` gives.
+
+        Rows that are not in memory are read with many requests under way at once, instead of one
+        page fault after the other. Rows that are, are copied by several threads where there are
+        many. The GIL is released.
+
+        Parameters
+        ----------
+        indices : int or array_like of int
+            Of any shape; negative ones count from the end.
+        out : ndarray, optional
+            Where the rows go, of shape ``np.shape(indices) + a.shape[1:]`` and the array's dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out`, or a new array: always a copy.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range; it is named, and nothing has been written to `out`.
+        TypeError
+            If the indices are no integers, or `out` has another dtype.
+        ValueError
+            If `out` has another shape, is read-only or overlaps the array.
+        MappingFault
+            If bytes of these rows were lost; `out` is undefined then.
+
+        Notes
+        -----
+        On Linux whether anything has to be read is learned from the thread's own reads
+        (``getrusage``), and reading ahead is ``process_madvise(MADV_WILLNEED)``. macOS has a call
+        for each range. Windows does not tell, so all rows are asked for
+        (``PrefetchVirtualMemory``).
+
+        Examples
+        --------
+        >>> import numpy as np, mmapkit as mk
+        >>> np.save("rows.npy", np.arange(12).reshape(6, 2))
+        >>> with mk.open_array("rows.npy") as a:
+        ...     a.gather([5, 0, -2]).tolist()
+        [[10, 11], [0, 1], [8, 9]]
+        """
+        from mmapkit.gather import gather
+
+        return gather(self, indices, out)
+
+    def prefetch(self, key: Any = ...) -> None:
+        """Start reading what ``a[key]`` will need, and do not wait.
+
+        Parameters
+        ----------
+        key : basic index, or list or ndarray of int
+            Ints, slices, ``...``, a field's name, or a tuple of them; or indices of rows.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        TypeError
+            If the key is another fancy index.
+        """
+        from mmapkit.gather import prefetch
+
+        prefetch(self, key)
+
+    async def agather(
+        self, indices: npt.ArrayLike, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Await `gather()` without blocking the event loop: it runs in a thread of the loop's.
+
+        Cancelling the task does not stop the thread: leave `out` alone until it is done.
+        """
+        import asyncio
+
+        return await asyncio.to_thread(self.gather, indices, out)
+
+    async def aprefetch(self, key: Any = ...) -> None:
+        """Await `prefetch()` without blocking the event loop.
+
+        The call can take long where the device's queue is full. It does not wait for the data.
+        """
+        import asyncio
+
+        await asyncio.to_thread(self.prefetch, key)
+
     # --- life -------------------------------------------------------------------------------
 
     def flush(self, *, level: str = "disk") -> None:
