@@ -19,7 +19,9 @@ def test_gather_from_truncated_file_raises_fault(file, threads):
             rows = np.arange(0, MIB, 512)
             assert (a.gather(rows) == 1).all()
             cut(path, 1 * MIB)
-            require_fault(fault_of(a.gather, rows), path, 1 * MIB)
+            fault = fault_of(a.gather, rows)
+            assert fault.offset == 1 * MIB or threads > 1 and fault.offset > 1 * MIB
+            require_fault(fault, path, fault.offset)
             # What is left can still be gathered; what is not, raises again and again.
             gathering._cores = lambda: 1
             assert (a.gather(rows[rows < MIB // 8]) == 1).all()
