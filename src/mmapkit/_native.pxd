@@ -112,6 +112,7 @@ cdef extern from "mmk/region.h" nogil:
         uint64_t offset
         uint64_t length
         uint64_t reserve
+        void *place
         bint populate
         bint sparse
     ctypedef struct mmk_region:
@@ -207,6 +208,8 @@ cdef extern from "mmk/scalar.h" nogil:
 cdef extern from "os/os.h" nogil:
     size_t mmk_os_page_bytes()
     size_t mmk_os_granularity_bytes()
+    mmk_status mmk_os_reserve(size_t reserved_bytes, void **base)
+    mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes)
     mmk_status mmk_os_file_read(mmk_handle file, uint64_t offset, void *buffer,
                                 size_t length_bytes, size_t *done)
     mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,

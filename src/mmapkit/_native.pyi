@@ -16,6 +16,18 @@ _Writeable = WriteableBuffer | npt.NDArray[Any]
 class BufferProxy:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+class Reservation:
+    @property
+    def size(self) -> int: ...
+    def __init__(self, size: int) -> None: ...
+
+class Span:
+    @property
+    def size(self) -> int: ...
+    def __init__(self, reservation: Reservation, regions: tuple[Region, ...]) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __release_buffer__(self, buffer: memoryview, /) -> None: ...
+
 @disjoint_base
 class Region:
     path: str | None
@@ -54,6 +66,8 @@ class Region:
         sparse: bool,
         backend: str,
         beneath: str | PathLike[str] | None,
+        reservation: Reservation | None = None,
+        place: int = 0,
     ) -> None: ...
     def _anonymous(
         self, size: SupportsIndex, reserve: SupportsIndex | None, huge_pages: bool

@@ -183,12 +183,75 @@ cdef class BufferProxy:
         PyObject_GetBuffer(self._exported(), view, flags)
 
 
+cdef class Reservation:
+    """Addresses without memory behind them, in which regions are placed side by side."""
+
+    cdef void *base
+    cdef readonly size_t size
+
+    def __init__(self, size_t size):
+        status = mmk_os_reserve(size, &self.base)
+        if status != MMK_OK:
+            raise _errors.translate(status, f"reserve {size} bytes of addresses")
+        self.size = size
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            mmk_os_unmap(self.base, 0, self.size)
+
+
+cdef class Span:
+    """Exports regions that lie side by side in one reservation as one buffer."""
+
+    cdef Reservation reservation
+    cdef tuple regions
+    cdef bint writable
+
+    def __init__(self, Reservation reservation not None, tuple regions not None):
+        cdef Region region
+        cdef size_t end = 0
+        for region in regions:
+            if region.c.place != <char *>reservation.base + end:
+                raise ValueError("the regions do not lie side by side")
+            end += region.c.size_bytes
+        self.reservation, self.regions = reservation, regions
+        self.writable = all([region.writable for region in regions])
+        self.size = end
+
+    cdef readonly size_t size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        cdef Region region
+        cdef list held = []
+        try:
+            for region in self.regions:
+                if mmk_region_export(&region.c) != MMK_OK:
+                    raise region._closed_error("take a view")
+                held.append(region)
+            if flags & PyBUF_WRITABLE and not self.writable:
+                raise BufferError("the mappings are read-only")
+            PyBuffer_FillInfo(view, self, self.reservation.base, <Py_ssize_t>self.size,
+                              not self.writable, flags)
+        except BaseException:
+            for region in held:
+                mmk_region_unexport(&region.c)
+            raise
+
+    def __releasebuffer__(self, Py_buffer *view):
+        cdef Region region
+        for region in self.regions:
+            mmk_region_unexport(&region.c)
+
+
+# What it refers to forms no cycles; and its place must not go before it is unmapped.
+@cython.no_gc_clear
 cdef class Region:
     """One mapped segment; Mapping adds the policy."""
 
     cdef mmk_region c
     cdef bint opened
     cdef unsigned long exporting_part  # the thread that does
+    cdef Reservation reservation  # which it is placed in, or None
     cdef object __weakref__
     cdef readonly object path
     cdef readonly str mode
@@ -196,8 +259,10 @@ cdef class Region:
     # --- life ---------------------------------------------------------------------------------
 
     def _open(self, file, str mode, unsigned how, mmk_mode kind, offset, length, size, reserve,
-              bint populate, bint sparse, str backend, beneath):
-        """Open a file and map it; `how` are open flags, `kind` the mapping's mode."""
+              bint populate, bint sparse, str backend, beneath,
+              Reservation reservation=None, size_t place=0):
+        """Open a file and map it; `how` are open flags, `kind` the mapping's mode. In a reservation
+        the range lies at `place`, counted from its start."""
         cdef mmk_file opened
         cdef mmk_region_options options
         cdef mmk_status status
@@ -210,6 +275,12 @@ cdef class Region:
         options.offset = to_size(offset, "offset")
         options.length = MMK_TO_END if length is None else to_size(length, "length")
         options.reserve = 0 if reserve is None else to_size(reserve, "reserve")
+        options.place = NULL
+        if reservation is not None:
+            if place > reservation.size or options.length > reservation.size - place:
+                raise ValueError(f"[{place}, {place} + {length}) lies outside the reservation")
+            options.place = <char *>reservation.base + place
+            self.reservation = reservation
         options.populate = populate
         options.sparse = sparse
         cdef uint64_t wanted = 0 if size is None else to_size(size, "size")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mmapkit.array import MappedArray
 
-__all__ = ["gather", "indices_of", "prefetch"]
+__all__ = ["checked_out", "gather", "indices_of", "prefetch"]
 
 Rows = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 
@@ -40,7 +40,9 @@ def gather(
     rows = indices_of(indices, len(array._view), array.path)
     view = array._view
     shape = rows.shape + view.shape[1:]
-    result = np.empty(shape, view.dtype) if out is None else _checked_out(out, shape, view)
+    result = (
+        np.empty(shape, view.dtype) if out is None else checked_out(out, shape, view.dtype, [view])
+    )
     if result.size == 0:
         return result
     target = result if result.flags.c_contiguous else np.empty(shape, view.dtype)
@@ -82,18 +84,22 @@ def _place(position: int, shape: tuple[int, ...]) -> str:
     return str(found[0] if len(found) == 1 else found)
 
 
-def _checked_out(
-    out: npt.NDArray[Any], shape: tuple[int, ...], view: npt.NDArray[Any]
+def checked_out(
+    out: npt.NDArray[Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    sources: Iterable[npt.NDArray[Any]],
 ) -> npt.NDArray[Any]:
+    """Return where rows are to go, if they fit there and it is no part of where they come from."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be an ndarray, not {type(out).__name__}")
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}, but the rows have {shape}")
-    if out.dtype != view.dtype:
-        raise TypeError(f"out has dtype {out.dtype}, but the rows have {view.dtype}")
+    if out.dtype != dtype:
+        raise TypeError(f"out has dtype {out.dtype}, but the rows have {dtype}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    if np.may_share_memory(out, view):
+    if any(np.may_share_memory(out, source) for source in sources):
         raise ValueError("out overlaps the array that is gathered from")
     return out
 
