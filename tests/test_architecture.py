@@ -29,9 +29,11 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile"},
-    "formats": set(),
+    "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     "array": {"_native", "errors", "mapping", "residency", "views", "formats", "formats.*"},
+    "collection": {"array", "errors", "mapping", "formats.*"},
+    "saving": {"array", "views", "formats.*"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",
@@ -46,10 +48,19 @@ EDGES = {
         "residency",
     },
     "__main__": {"cli"},
-    "__init__": {"errors", "faults", "mapping", "residency", "array"},
+    "__init__": {
+        "errors",
+        "faults",
+        "mapping",
+        "residency",
+        "array",
+        "collection",
+        "saving",
+        "formats.*",
+    },
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
-NUMBERS = {"array", "views", "formats", "cli"}
+NUMBERS = {"array", "views", "formats", "saving", "cli"}
 
 # Folder of csrc -> the headers of ours that it may include.
 INCLUDES = {
