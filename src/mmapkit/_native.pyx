@@ -869,18 +869,18 @@ cdef class Region:
         finally:
             mmk_region_unpin(&self.c)
 
-    def _peek(self, size_t count):
-        """The first bytes of the file, read without faulting a page in; fewer if it is shorter."""
+    def _peek(self, size_t count, size_t offset=0):
+        """Bytes of the file, read without faulting a page in; fewer if it is shorter."""
         cdef size_t done = 0
         cdef mmk_status status
         self._pin()
         try:
             if self.c.backend == MMK_BACKEND_MEMORY:
-                return self.read(0, min(count, self.c.size_bytes))
+                return self.read(offset, min(count, self.c.size_bytes - offset))
             result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
-            status = mmk_os_file_read(self.c.file.handle, self.c.offset, PyBytes_AS_STRING(result),
-                                      count, &done)
-            self._raise(status, "read the file's head")
+            status = mmk_os_file_read(self.c.file.handle, self.c.offset + offset,
+                                      PyBytes_AS_STRING(result), count, &done)
+            self._raise(status, "read the file")
             return result if done == count else result[:done]
         finally:
             mmk_region_unpin(&self.c)

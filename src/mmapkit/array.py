@@ -17,7 +17,8 @@ import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
-from mmapkit.formats import npy, raw
+from mmapkit.formats import npy, raw, registry
+from mmapkit.formats.format import Source
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
@@ -90,6 +91,10 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
             mapping, layout.dtype, layout.shape, layout.offset, layout.order, layout.strides
         )
         self.mapping, self._layout, self._view = mapping, layout, view
+
+    def _hide(self) -> None:
+        """Let go of the mapping's memory."""
+        self._view = _CLOSED
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -404,7 +409,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """
         if self.closed:
             return
-        self._view = _CLOSED
+        self._hide()
         if self._shared:
             return
         try:
@@ -429,14 +434,19 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         if error is None or self._shared:
             self.close()
         else:
-            self._view = _CLOSED
+            self._hide()
             self.mapping.close(defer=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""
         if self.closed:
             raise ValueError("the array is closed")
-        return (MappedArray, (self.mapping, self._layout))
+        return (_again, (self.mapping, self._layout, self._shared))
+
+
+def _again(mapping: Mapping, layout: Layout, shared: bool) -> MappedArray:
+    """Unpickle."""
+    return MappedArray(mapping, layout, shared=shared)
 
 
 def _elements(value: Any) -> Any:
@@ -490,7 +500,8 @@ def open_array(
     Raises
     ------
     FormatError
-        If a ``.npy`` header is malformed or promises more bytes than there are.
+        If a ``.npy`` header is malformed or promises more bytes than there are; if the file holds
+        several arrays (``.npz``, ``.safetensors``: see `open_arrays()`).
     ValueError
         If a raw file is too short for its shape, or the dtype holds Python objects.
 
@@ -513,7 +524,9 @@ def open_array(
     try:
         found = None
         if offset is None:
-            found = npy.read_layout(mapping._peek, mapping.size, mapping.path)
+            explained = not (dtype is None and shape is None and strides is None)
+            source = Source(mapping._peek, mapping.size, mapping.path)
+            found = registry.sole_layout(source, explained=explained)
         if found is None:
             found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order, strides)
         else:
@@ -536,7 +549,7 @@ def _require_agreement(
     if shape is not None and normal_shape(shape) != found.shape:
         raise ValueError(f"{path!r} has shape {found.shape}, not {normal_shape(shape)}")
     if strides is not None:
-        raise ValueError(f"{path!r} is a .npy file: its header says how the elements lie")
+        raise ValueError(f"{path!r} is a .{found.format} file: its header says how elements lie")
 
 
 def create_array(
@@ -547,6 +560,7 @@ def create_array(
     order: Order = "C",
     overwrite: bool = False,
     sparse: bool = False,
+    aligned: bool = False,
 ) -> MappedArray:
     """Make a ``.npy`` file of zeros and map it read-write; `numpy.load` reads it at any time.
 
@@ -564,6 +578,8 @@ def create_array(
         Empty the file if it exists, instead of raising FileExistsError.
     sparse : bool
         Do not allocate blocks: stores may then meet a full disk.
+    aligned : bool
+        Let the elements begin 4096 bytes into the file, on a page of their own, instead of 128.
 
     Raises
     ------
@@ -580,7 +596,8 @@ def create_array(
     6.0
     """
     kind, lengths = storable_shape(dtype, shape, order)
-    header = npy.header_for(kind, lengths, order)
+    alignment = npy.PAGE_ALIGNMENT if aligned else npy.ALIGNMENT
+    header = npy.header_for(kind, lengths, order, alignment)
     layout = Layout(kind, lengths, order, len(header), format="npy")
     mode = "w+" if overwrite else "x+"
     mapping = open_mapping(file, mode, size=layout.offset + layout.nbytes, sparse=sparse)
