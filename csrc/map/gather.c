@@ -17,6 +17,7 @@
 
 #include "map/internal.h"
 #include "mmk/gather.h"
+#include "os/compiler.h"
 
 #define STEP_ROWS 512
 #define AHEAD_ROWS 2048
@@ -25,12 +26,6 @@
 #define AHEAD_BYTES ((size_t)32 << 20)
 /* Rows between the one that is copied and the one that is fetched into the processor's caches. */
 #define CACHE_AHEAD 24
-
-#if defined(__GNUC__)
-#define FETCH(address) __builtin_prefetch((address), 0, 3)
-#else
-#define FETCH(address) ((void)(address))
-#endif
 
 size_t mmk_gather_find_bad(const int64_t *rows, size_t count, size_t row_count) {
     int64_t limit = (int64_t)row_count, low = 0, high = -1;
@@ -116,7 +111,7 @@ mmk_status mmk_region_prefetch_rows(mmk_region *region, const mmk_gather *job) {
  * through an unsigned char pointer might change it, for all that the compiler knows. */
 #define COPY_ROWS(size)                                                                            \
     for (; i < whole; i++) {                                                                       \
-        FETCH(data + offset_from(rows[i + CACHE_AHEAD], row_count, stride));                       \
+        MMK_FETCH(data + offset_from(rows[i + CACHE_AHEAD], row_count, stride));                       \
         memcpy(out, data + offset_from(rows[i], row_count, stride), (size));                       \
         out += out_stride;                                                                         \
     }                                                                                              \

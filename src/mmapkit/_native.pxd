@@ -126,6 +126,7 @@ cdef extern from "mmk/region.h" nogil:
         bint to_end
         c_bool lost_writes
         uint64_t offset
+        void *place
         mmk_fault_record faults
     ctypedef struct mmk_resize:
         pass

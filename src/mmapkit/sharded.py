@@ -169,7 +169,7 @@ class ShardedArray:
             return found
         if isinstance(key, str):  # a field
             return np.concatenate([shard[key] for shard in self.shards])
-        first, rest = _split(key, self.ndim)
+        first, rest = self._split(key)
         if isinstance(first, slice):
             pieces = [shard[(rows, *rest)] for shard, rows, _ in self._cut(first)]
             if len(pieces) == 1:
@@ -184,7 +184,7 @@ class ShardedArray:
     def __setitem__(self, key: Any, value: npt.ArrayLike) -> None:
         """Store into the files; the first axis takes an int, a slice, indices or a mask."""
         self._require_open()
-        first, rest = _split(key, self.ndim)
+        first, rest = self._split(key)
         if isinstance(first, slice):
             count = len(range(*first.indices(len(self))))
             self._store([(s, (rows, *rest), at) for s, rows, at in self._cut(first)], count, value)
@@ -244,6 +244,28 @@ class ShardedArray:
                 mapping._raise_if_lost(0, mapping.size)
 
     # --- rows and shards --------------------------------------------------------------------
+
+    def _split(self, key: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Split a key into that of the rows (an int, a slice or an ndarray of indices) and the
+        rest."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if not keys:
+            return slice(None), ()
+        first, rest = keys[0], keys[1:]
+        if first is Ellipsis:
+            if sum(one is not None for one in rest) < self.ndim:
+                return slice(None), keys
+            first, rest = rest[0], rest[1:]
+        if isinstance(first, slice):
+            return first, rest
+        if isinstance(first, list | np.ndarray):
+            found = np.asarray(first) if len(first) else np.empty(np.shape(first), np.intp)
+            if found.dtype == np.bool_ and found.shape != (len(self),):
+                raise IndexError(f"a mask of shape {found.shape} does not fit {len(self)} rows")
+            return (np.flatnonzero(found) if found.dtype == np.bool_ else found), rest
+        if hasattr(first, "__index__") and not isinstance(first, bool):
+            return operator.index(first), rest
+        raise IndexError(f"rows are an int, a slice, indices or a mask, not {first!r}")
 
     def _place_of(self, row: int) -> tuple[MappedArray, int]:
         count = len(self)
@@ -313,7 +335,7 @@ class ShardedArray:
     def prefetch(self, key: Any = ...) -> None:
         """Start reading what ``a[key]`` will need, and do not wait; see `MappedArray.prefetch`."""
         self._require_open()
-        first, rest = _split(key, self.ndim)
+        first, rest = self._split(key)
         if isinstance(first, slice):
             for shard, rows, _ in self._cut(first):
                 shard.prefetch((rows, *rest))
@@ -335,6 +357,12 @@ class ShardedArray:
         for shard in self.shards:
             shard.flush(level=level)
 
+    def check(self) -> None:
+        """Raise MappingFault if bytes of a shard were lost, or a file is too short now."""
+        self._require_open()
+        for mapping in (*self._side_by_side, *(shard.mapping for shard in self.shards)):
+            mapping.check()
+
     def close(self) -> None:
         """Close all shards.
 
@@ -354,9 +382,10 @@ class ShardedArray:
                 self._whole = self._array_over(self._span)
             raise BufferError(f"cannot close: views of {self!r} are alive")
         lost = None
-        for one in (*self._side_by_side, *self.shards):
+        closers = [one.close for one in self._side_by_side] + [one.close for one in self.shards]
+        for close in closers:
             try:
-                one.close()
+                close()
             except MappingFault as fault:
                 lost = fault
         if lost is not None:
@@ -387,29 +416,6 @@ class ShardedArray:
         """Pickle by reference: paths and mode; mode ``"c"`` becomes ``"r"``."""
         self._require_open()
         return (ShardedArray, (self.shards, "r" if self._mode == "c" else self._mode))
-
-
-def _split(key: Any, ndim: int) -> tuple[Any, tuple[Any, ...]]:
-    """Split a key into that of the first axis (an int, a slice or an ndarray of indices) and the
-    rest."""
-    keys = key if isinstance(key, tuple) else (key,)
-    if not keys:
-        return slice(None), ()
-    first, rest = keys[0], keys[1:]
-    if first is Ellipsis:
-        if sum(one is not None for one in rest) < ndim:
-            return slice(None), keys
-        first, rest = rest[0], rest[1:]
-    if isinstance(first, slice):
-        return first, rest
-    if isinstance(first, list | np.ndarray):
-        found = np.asarray(first) if len(first) else np.empty(np.shape(first), np.intp)
-        return (np.flatnonzero(found) if found.dtype == np.bool_ else found), rest
-    if hasattr(first, "__index__") and not isinstance(first, bool):
-        return operator.index(first), rest
-    raise IndexError(
-        f"the first axis of shards takes an int, a slice, indices or a mask, not {first!r}"
-    )
 
 
 def _clip(wanted: range, low: int, high: int) -> range:
