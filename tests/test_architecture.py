@@ -31,7 +31,8 @@ EDGES = {
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile"},
     "formats": set(),
     "formats.*": {"errors", "views", "formats.*"},
-    "array": {"_native", "errors", "mapping", "residency", "views", "formats", "formats.*"},
+    "array": {"_native", "errors", "mapping", "residency", "views", "formats", "formats.*", "dask"},
+    "dask": {"_native", "views"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",
@@ -49,7 +50,7 @@ EDGES = {
     "__init__": {"errors", "faults", "mapping", "residency", "array"},
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
-NUMBERS = {"array", "views", "formats", "cli"}
+NUMBERS = {"array", "dask", "views", "formats", "cli"}
 
 # Folder of csrc -> the headers of ours that it may include.
 INCLUDES = {

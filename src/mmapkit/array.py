@@ -21,8 +21,9 @@ from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
+from mmapkit.mapping import reopen as reopen_mapping
 from mmapkit.residency import estimate
-from mmapkit.views import Order, ndarray_at, normal_shape, storable_shape
+from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
@@ -270,6 +271,54 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """Tell the DLPack device: the CPU."""
         return self._view.__dlpack_device__()
 
+    def to_dask(self, chunks: Any = "auto") -> Any:
+        """Return a lazy Dask array over the file; its tasks carry a reference, not bytes.
+
+        Each chunk is brought into memory by the task that needs it, in whatever thread, process or
+        machine that sees the path, and is a read-only view there, without copying. No locks.
+
+        Parameters
+        ----------
+        chunks : "auto", str, int, tuple or dict
+            By default chunks lie in one piece of the file each: whole rows, cut along the first
+            axis (in order ``"F"`` whole columns, along the last), of about Dask's setting
+            ``array.chunk-size``. Another size, such as ``"64 MiB"``, does the same with that. All
+            else is as for `dask.array.from_array`.
+
+        Returns
+        -------
+        dask.array.Array
+            Named by path, size, time of change and layout, so that other processes name it alike,
+            and differently after the file has changed. Stores into the array show in the time of
+            change at the latest after `flush()`. What mode ``"c"`` changed, other processes do not
+            see.
+
+        Raises
+        ------
+        ImportError
+            Without Dask: ``pip install 'mmapkit[dask]'``.
+        MappingFault
+            When it is computed, if the file was truncated or the device fails.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> a = mk.create_array("rows.npy", (1000, 50))
+        >>> a[:] = 2
+        >>> d = a.to_dask(chunks="100 kB")
+        >>> d.chunks[0], float(d.sum().compute())
+        ((250, 250, 250, 250), 100000.0)
+        """
+        from mmapkit.dask import to_dask
+
+        return to_dask(self, chunks)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Tell Dask what the content depends on: the file, its time of change, the layout."""
+        from mmapkit.dask import token_of
+
+        return token_of(self)
+
     def _exported(self) -> npt.NDArray[Any]:
         # numpy prefers a buffer to __array__(), and a buffer's format says less than a dtype.
         if self.dtype.kind not in "biufcSU":
@@ -288,7 +337,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         thread is owed a fault, for everything else always."""
         start, length = 0, self.mapping.size
         if isinstance(found, np.ndarray) and found.size:
-            low, high = np.lib.array_utils.byte_bounds(found)
+            low, high = addresses_of(found)
             at = self.mapping._holds(low, high - low)
             if at >= 0:
                 start, length = at, high - low
@@ -344,7 +393,22 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""
         if self.closed:
             raise ValueError("the array is closed")
-        return (MappedArray, (self.mapping, self._layout))
+        # Not the mapping itself: arrays that share one get one each.
+        return (_reopen, (self.mapping._reference(), self._layout))
+
+
+def _reopen(where: tuple[Any, ...], layout: Layout) -> MappedArray:
+    """Unpickle: the layout is the pickled one, whatever the file's header says by now."""
+    mapping = reopen_mapping(*where)
+    first, last = layout.span
+    if first < 0 or last > mapping.size:
+        size = mapping.size
+        mapping.close()
+        raise ValueError(
+            f"{mapping.path!r} has become shorter than the pickled array: {size} bytes are mapped, "
+            f"but {layout.dtype} of shape {layout.shape} takes bytes [{first}, {last})"
+        )
+    return MappedArray(mapping, layout)
 
 
 def _elements(value: Any) -> Any:
