@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,22 +70,37 @@ def token_of(array: MappedArray) -> tuple[Any, ...]:
 
 
 class Source:
-    """What the tasks hold. Dask hands it slices, those of the chunks or smaller ones."""
+    """What the tasks hold. Dask hands it slices, those of the chunks or smaller ones.
+
+    Unpickled, it opens the file for the first part that is asked for: a scheduler unpickles tasks,
+    too, and need not see the file.
+    """
 
     def __init__(self, array: MappedArray) -> None:
         """Load parts of an array."""
-        self._array: Final = array
-        self.shape: Final = array.shape
-        self.dtype: Final = array.dtype
-        self.ndim: Final = array.ndim
+        self._opened: MappedArray | None = array
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Pickle by reference."""
+        reference = self._reference if self._opened is None else self._opened.__reduce__()
+        return (reference, self.shape, self.dtype)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._opened = None
+        self._reference, self.shape, self.dtype = state
+        self.ndim = len(self.shape)
+
+    @property
+    def _array(self) -> MappedArray:
+        if self._opened is None:
+            reopen, arguments = self._reference
+            self._opened = reopen(*arguments)
+        return self._opened
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """Be named as the array is."""
         return token_of(self._array)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by reference."""
-        return (Source, (self._array,))
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         """Bring a part into memory and return a read-only view of it.
@@ -95,9 +110,10 @@ class Source:
         MappingFault
             If the file was truncated or the device fails: here, not as NaN in whatever is computed.
         """
-        mapping = self._array.mapping
+        array = self._array
+        mapping = array.mapping
         with mapping.guard():
-            part = np.asarray(self._array[key])
+            part = array[(*key, ...)]  # also a single element stays an ndarray
             start = -1
             if part.size:
                 low, high = addresses_of(part)
@@ -109,7 +125,7 @@ class Source:
                     mapping.populate(offset, length)
         mapping.check()  # a truncation inside a page reads as zeros and never faults
         part.flags.writeable = False  # a task that computes in place shall not change the file
-        return part
+        return part  # type: ignore[no-any-return]
 
 
 def _ranges(part: npt.NDArray[Any], start: int, gap: int) -> list[tuple[int, int]]:
