@@ -229,16 +229,25 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
         out = kwargs.get("out", ())
-        for target in out:
+        # Its first operand is what at() stores into, and numpy 2.4 does so even where it may only
+        # read: in a read-only mapping that ends the process.
+        for target in (*out, *inputs[: method == "at"]):
             if isinstance(target, MappedArray):
                 target._require_writable()
         if out:
             kwargs["out"] = tuple(_elements(target) for target in out)
+        where = kwargs.get("where", True)
+        if where is not True:
+            kwargs["where"] = _elements(where)
         found = getattr(ufunc, method)(*map(_elements, inputs), **kwargs)
-        _raise_if_any_lost(*inputs, *out)
-        if len(out) == 1 and isinstance(out[0], MappedArray):
+        _raise_if_any_lost(*inputs, *out, where)
+        if not any(isinstance(target, MappedArray) for target in out):
+            return found
+        if len(out) == 1:
             return out[0]
-        return found
+        return tuple(
+            result if target is None else target for result, target in zip(found, out, strict=True)
+        )
 
     # An ndarray compares more than the ufuncs do: structures, for one.
 
