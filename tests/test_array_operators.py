@@ -395,6 +395,18 @@ def test_functions_that_are_not_ufuncs(pair, name):
     same(work(a, axis=1), work(oracle, axis=1))
 
 
+def test_ravel_and_astype(pair):
+    a, oracle = pair
+    for order in "CFAK":
+        same(a.ravel(order), oracle.ravel(order))
+    assert np.shares_memory(a.ravel(), np.asarray(a))
+    same(a.astype("f4"), oracle.astype("f4"))
+    assert not np.shares_memory(a.astype(a.dtype), np.asarray(a))
+    assert np.shares_memory(a.astype(a.dtype, copy=False), np.asarray(a))
+    with pytest.raises(TypeError, match="cast"):
+        a.astype("u1", casting="safe")
+
+
 def test_functions_of_several_arrays(tmp_path):
     with save(tmp_path / "a.npy", FLOATS, "r") as a:
         same(np.concatenate([a, FLOATS]), np.concatenate([FLOATS, FLOATS]))

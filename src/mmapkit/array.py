@@ -249,6 +249,20 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
             result if target is None else target for result, target in zip(found, out, strict=True)
         )
 
+    # What zarr calls on values that it writes.
+
+    def astype(self, dtype: npt.DTypeLike, **how: Any) -> npt.NDArray[Any]:
+        """Return the elements converted, in memory; parameters as of `numpy.ndarray.astype`."""
+        found: npt.NDArray[Any] = self[...].astype(dtype, **how)
+        _raise_if_any_lost(self)
+        return found
+
+    def ravel(self, order: str = "C") -> npt.NDArray[Any]:
+        """Return the elements along one axis: a view of the file where they lie in that order."""
+        found: npt.NDArray[Any] = self[...].ravel(order)
+        _raise_if_any_lost(self)
+        return found
+
     # An ndarray compares more than the ufuncs do: structures, for one.
 
     def __eq__(self, other: object) -> Any:
