@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,7 @@ class _Closed:
 
 
 _CLOSED: Final[Any] = _Closed()
+_Found = TypeVar("_Found")
 
 
 class MappedArray(BufferProxy, NDArrayOperatorsMixin):
@@ -185,27 +186,27 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
     def __contains__(self, item: object) -> bool:
         """Tell whether any element equals the item, as numpy does."""
-        return item in self[...]
+        return self._checked(item in self[...])
 
     def __bool__(self) -> bool:
         """Tell the truth of a single element; more than one raise ValueError, as in numpy."""
-        return bool(self[...])
+        return self._checked(bool(self[...]))
 
     def __int__(self) -> int:
         """Convert a single element."""
-        return int(self[...])
+        return self._checked(int(self[...]))
 
     def __float__(self) -> float:
         """Convert a single element."""
-        return float(self[...])
+        return self._checked(float(self[...]))
 
     def __complex__(self) -> complex:
         """Convert a single element."""
-        return complex(self[...])
+        return self._checked(complex(self[...]))
 
     def __index__(self) -> int:
         """Convert a single integer."""
-        return self[...].__index__()  # type: ignore[no-any-return]
+        return self._checked(int(self[...].__index__()))
 
     # --- for numpy and others -----------------------------------------------------------------
 
@@ -223,8 +224,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         if dtype is not None and np.dtype(dtype) != view.dtype:
             if copy is False:
                 raise ValueError(f"converting {view.dtype} to {np.dtype(dtype)} needs a copy")
-            return view.astype(dtype)
-        return view.copy() if copy else view
+            return self._checked(view.astype(dtype))
+        return self._checked(view.copy()) if copy else view
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
@@ -253,15 +254,11 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
     def astype(self, dtype: npt.DTypeLike, **how: Any) -> npt.NDArray[Any]:
         """Return the elements converted, in memory; parameters as of `numpy.ndarray.astype`."""
-        found: npt.NDArray[Any] = self[...].astype(dtype, **how)
-        _raise_if_any_lost(self)
-        return found
+        return self._checked(self[...].astype(dtype, **how))
 
     def ravel(self, order: str = "C") -> npt.NDArray[Any]:
         """Return the elements along one axis: a view of the file where they lie in that order."""
-        found: npt.NDArray[Any] = self[...].ravel(order)
-        _raise_if_any_lost(self)
-        return found
+        return self._checked(self[...].ravel(order))
 
     # An ndarray compares more than the ufuncs do: structures, for one.
 
@@ -354,6 +351,11 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
                 f"cannot store into {self.path!r}: it was opened with mode {self.mode!r}; open it "
                 "with mode 'r+', or with 'c' for changes that are not written"
             )
+
+    def _checked(self, found: _Found) -> _Found:
+        """What was computed from the elements, unless that met a fault."""
+        _raise_if_any_lost(self)
+        return found
 
     def _raise_if_lost(self, found: Any) -> None:
         """After touching memory that may be poison: raise for a view of healthy bytes only if this

@@ -41,6 +41,9 @@ OPERATORS = {
     "with itself": "a * a",
     "second operand": "np.ones(MIB) * a",
     "contains": "7 in a",
+    "conversion": "a.__array__('f4')",
+    "copy": "a.__array__(copy=True)",
+    "astype": "a.astype('f4')",
 }
 STORES = {
     "in place": "a.__iadd__(1)",
@@ -124,6 +127,49 @@ require(fault_of(lambda: a[MIB // 2 :]))
 require(fault_of(lambda: np.asarray(a)))
 require(fault_of(lambda: memoryview(a)))
 require(fault_of(lambda: np.from_dlpack(a)))
+""",
+        npy,
+    )
+
+
+@pytest.mark.parametrize("thread", THREADS)
+def test_conversion_of_a_lost_element_raises_fault(npy, thread):
+    lines = [
+        f"""
+array_of(args[0]).close()
+a = mk.open_array(args[0], offset=128 + 2 * MIB, dtype="{dtype}", shape=())
+cut(args[0], MIB)
+fault = fault_of(lambda: {THREADS[thread].format(work)})
+assert fault.offset == 128 + 2 * MIB, fault
+a.mapping.close(defer=True)
+"""
+        for work, dtype in (
+            ("float(a)", "f8"),
+            ("int(a)", "i8"),
+            ("bool(a)", "?"),
+            ("complex(a)", "c16"),
+            ("a.__index__()", "i4"),
+            ("a.ravel().sum()", "f8") if thread == "main" else ("a.astype('f4')", "f8"),
+        )
+    ]
+    victim.survive(PRELUDE + "".join(lines), npy)
+
+
+def test_copy_that_numpy_makes_of_the_buffer_raises_fault(npy):
+    # numpy takes the buffer and reads it afterwards: a view, as far as mmapkit can see.
+    victim.survive(
+        PRELUDE
+        + """
+def guarded(work):
+    with a.mapping.guard():
+        work()
+
+for work in (lambda: np.array(a), lambda: np.asarray(a, "f4"), lambda: bytes(a)):
+    for run in (lambda: work(), lambda: in_thread(lambda: guarded(work))):
+        a = array_of(args[0])
+        cut_off(a)
+        require(fault_of(run))
+        a.mapping.close(defer=True)
 """,
         npy,
     )
