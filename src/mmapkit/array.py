@@ -229,20 +229,19 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
-        out = kwargs.get("out", ())
-        # Its first operand is what at() stores into, and numpy 2.4 does so even where it may only
-        # read: in a read-only mapping that ends the process.
-        for target in (*out, *inputs[: method == "at"]):
+        out, where = kwargs.get("out", ()), kwargs.get("where", True)
+        # at() stores into its first operand, and numpy 2.4 does so even where it may only read: in
+        # a read-only mapping that ends the process.
+        for target in inputs[:1] if method == "at" else out:
             if isinstance(target, MappedArray):
                 target._require_writable()
         if out:
-            kwargs["out"] = tuple(_elements(target) for target in out)
-        where = kwargs.get("where", True)
+            kwargs["out"] = tuple(map(_elements, out))
         if where is not True:
             kwargs["where"] = _elements(where)
         found = getattr(ufunc, method)(*map(_elements, inputs), **kwargs)
         _raise_if_any_lost(*inputs, *out, where)
-        if not any(isinstance(target, MappedArray) for target in out):
+        if not out or not any(isinstance(target, MappedArray) for target in out):
             return found
         if len(out) == 1:
             return out[0]
