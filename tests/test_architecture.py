@@ -29,10 +29,16 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile"},
-    "formats": set(),
+    "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
-    "array": {"_native", "errors", "mapping", "residency", "views", "formats", "formats.*", "dask"},
+    # Lazily: its methods are in modules of their own.
+    "array": {"_native", "errors", "formats", "formats.*", "mapping", "residency", "views"}
+    | {"dask", "gather"},
     "dask": {"_native", "views"},
+    "gather": {"_native"},
+    "sharded": {"_native", "array", "errors", "gather", "mapping", "views"},
+    "collection": {"array", "errors", "mapping", "formats.*"},
+    "saving": {"array", "views", "formats.*"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",
@@ -47,10 +53,20 @@ EDGES = {
         "residency",
     },
     "__main__": {"cli"},
-    "__init__": {"errors", "faults", "mapping", "residency", "array"},
+    "__init__": {
+        "errors",
+        "faults",
+        "mapping",
+        "residency",
+        "array",
+        "collection",
+        "sharded",
+        "saving",
+        "formats.*",
+    },
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
-NUMBERS = {"array", "dask", "views", "formats", "cli"}
+NUMBERS = {"array", "dask", "gather", "sharded", "views", "formats", "saving", "cli"}
 
 # Folder of csrc -> the headers of ours that it may include.
 INCLUDES = {

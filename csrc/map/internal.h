@@ -24,8 +24,12 @@ static inline void mmk__region_show(mmk_region *region, size_t size_bytes) {
     region->extent_bytes = size_bytes;
     region->size_bytes = size_bytes;
 }
+/* Whole pages that hold a range of the visible bytes. */
+mmk_span mmk__region_pages(const mmk_region *region, size_t offset, size_t length_bytes);
 /* Puts `size_bytes` visible bytes behind `base`, and sets `data`. */
 mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes);
+/* Gives the addresses back, to the system or to whose reservation they lie in. */
+void mmk__region_unmap(mmk_region *region);
 /* Tells the guard where the mapping lies now. */
 mmk_status mmk__region_publish(mmk_region *region);
 

@@ -97,9 +97,7 @@ void mmk_region_close_finish(mmk_region *region) {
     mmk_guard_retract(&region->faults);
     if (region->pristine != NULL) /* a mapping's stores reach the file by themselves; these do not */
         mmk__heap_store(region, 0, region->extent_bytes);
-    if (region->has_map)
-        mmk_os_unmap(region->base, region->mapped_bytes, region->reserved_bytes);
-    region->has_map = false;
+    mmk__region_unmap(region);
     region->data = NULL;
     free(region->pristine);
     region->pristine = NULL;

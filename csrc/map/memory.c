@@ -3,8 +3,7 @@
 
 #include "map/internal.h"
 
-/* Whole pages that hold a range. */
-static mmk_span outward(const mmk_region *region, size_t offset, size_t length_bytes) {
+mmk_span mmk__region_pages(const mmk_region *region, size_t offset, size_t length_bytes) {
     size_t page_bytes = region->faults.page_bytes;
     size_t from = (region->lead_bytes + offset) & ~(page_bytes - 1);
     mmk_span span = {region->base + from, region->lead_bytes + offset + length_bytes - from};
@@ -33,7 +32,7 @@ mmk_status mmk_region_advise(mmk_region *region, size_t offset, size_t length_by
     if (region->backend == MMK_BACKEND_READ && discards)
         return MMK_UNSUPPORTED; /* the memory is not the file's: it would come back as zeros */
     mmk_span span = discards && holds_only_copy(region) ? inward(region, offset, length_bytes)
-                                                        : outward(region, offset, length_bytes);
+                                                        : mmk__region_pages(region, offset, length_bytes);
     if (length_bytes == 0 || span.length_bytes == 0)
         return mmk_os_advice_supported(advice) ? MMK_OK : MMK_UNSUPPORTED;
     return mmk_os_advise(span.at, span.length_bytes, advice);
@@ -46,7 +45,7 @@ mmk_status mmk_region_prefetch(mmk_region *region, const mmk_range *ranges, size
         return MMK_TOO_LARGE;
     for (size_t i = 0; i < count; i++)
         if (ranges[i].length_bytes > 0)
-            spans[used++] = outward(region, ranges[i].offset, ranges[i].length_bytes);
+            spans[used++] = mmk__region_pages(region, ranges[i].offset, ranges[i].length_bytes);
     mmk_status status = MMK_OK;
     if (used > 0 && region->backend != MMK_BACKEND_READ)
         status = mmk_os_prefetch(spans, used);
@@ -70,7 +69,7 @@ static void touch(void *context) {
 mmk_status mmk_region_populate(mmk_region *region, size_t offset, size_t length_bytes) {
     if (length_bytes == 0)
         return MMK_OK;
-    mmk_span span = outward(region, offset, length_bytes);
+    mmk_span span = mmk__region_pages(region, offset, length_bytes);
     /* Reading anonymous memory would only map the page of zeros; writing a file's would dirty it. */
     mmk_status status =
         mmk_os_populate(span.at, span.length_bytes, region->backend == MMK_BACKEND_MEMORY);
@@ -84,19 +83,19 @@ mmk_status mmk_region_populate(mmk_region *region, size_t offset, size_t length_
 /* --- evict and lock ---------------------------------------------------------------------------- */
 
 mmk_status mmk_region_evict(mmk_region *region, size_t offset, size_t length_bytes) {
-    mmk_span span = outward(region, offset, length_bytes);
+    mmk_span span = mmk__region_pages(region, offset, length_bytes);
     mmk_source source =
         mmk__region_source(region, (size_t)((unsigned char *)span.at - region->base));
     return length_bytes == 0 ? MMK_OK : mmk_os_evict(&source, span.at, span.length_bytes);
 }
 
 mmk_status mmk_region_lock(mmk_region *region, size_t offset, size_t length_bytes, bool on_fault) {
-    mmk_span span = outward(region, offset, length_bytes);
+    mmk_span span = mmk__region_pages(region, offset, length_bytes);
     return length_bytes == 0 ? MMK_OK : mmk_os_lock(span.at, span.length_bytes, on_fault);
 }
 
 mmk_status mmk_region_unlock(mmk_region *region, size_t offset, size_t length_bytes) {
-    mmk_span span = outward(region, offset, length_bytes);
+    mmk_span span = mmk__region_pages(region, offset, length_bytes);
     return length_bytes == 0 ? MMK_OK : mmk_os_unlock(span.at, span.length_bytes);
 }
 

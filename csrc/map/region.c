@@ -48,6 +48,9 @@ mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes) {
             status = mmk_os_extend(&source, base, 0, length, region->reserved_bytes);
         if (status != MMK_OK && base != NULL)
             mmk_os_unmap(base, 0, region->reserved_bytes);
+    } else if (region->place != NULL && size_bytes > 0) {
+        base = region->place;
+        status = mmk_os_replace(&source, base, length);
     } else if (size_bytes > 0) {
         status = mmk_os_map(&source, length, region->huge == MMK_HUGE_EXPLICIT, &base);
     }
@@ -58,13 +61,21 @@ mmk_status mmk__region_lay(mmk_region *region, size_t size_bytes) {
     region->mapped_bytes = size_bytes > 0 ? length : 0;
     status = mmk__region_publish(region);
     if (status != MMK_OK) {
-        mmk_os_unmap(base, region->mapped_bytes, region->reserved_bytes);
-        region->has_map = false;
+        mmk__region_unmap(region);
         return status;
     }
     region->data = region->has_map ? region->base + region->lead_bytes : NULL;
     mmk__region_show(region, size_bytes);
     return MMK_OK;
+}
+
+void mmk__region_unmap(mmk_region *region) {
+    mmk_source source = mmk__region_source(region, 0);
+    if (region->has_map && region->place != NULL)
+        mmk_os_cut(&source, region->base, region->mapped_bytes, 0, region->mapped_bytes);
+    else if (region->has_map)
+        mmk_os_unmap(region->base, region->mapped_bytes, region->reserved_bytes);
+    region->has_map = false;
 }
 
 static mmk_status lay_file(mmk_region *region, size_t size_bytes) {
@@ -134,6 +145,7 @@ mmk_status mmk_region_open(mmk_region *region, const mmk_file *file,
     region->file = *file;
     region->mode = options->mode;
     region->sparse = options->sparse;
+    region->place = options->place;
     region->to_end = options->length == MMK_TO_END;
     region->offset = options->offset;
     region->lead_bytes = (size_t)(options->offset % grain);

@@ -18,6 +18,8 @@ static mmk_status plan(mmk_region *region, size_t size_bytes, mmk_resize *plan_o
         return MMK_OK;
     if (region->mode != MMK_MODE_WRITE)
         return MMK_READ_ONLY;
+    if (region->place != NULL)
+        return MMK_UNSUPPORTED;
     if (region->file.info.kind != MMK_FILE_REGULAR)
         return MMK_UNSUPPORTED;
     mmk_status status = mmk__region_look(region, &now);
@@ -228,6 +230,8 @@ static mmk_status reshape(mmk_region *region, size_t size_bytes) {
     /* A file that is longer than it is going to be, although its mapping does not shrink. */
     bool cut = cuts_under_map(region);
     mmk_status status = MMK_OK;
+    if (region->place != NULL)
+        return size_bytes == old_size ? MMK_OK : MMK_UNSUPPORTED;
     if (region->backend == MMK_BACKEND_READ && size_bytes > old_size)
         status = mmk__heap_track(region, size_bytes);
     if (status != MMK_OK || (size_bytes == old_size && !cut))

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,13 @@ uint64_t mmk_os_thread_id(void) {
 }
 
 bool mmk_os_on_main_thread(void) { return pthread_main_np() != 0; }
+
+uint64_t mmk_os_thread_reads(void) {
+    struct rusage used; /* of the process: there is none of a thread */
+    if (getrusage(RUSAGE_SELF, &used) != 0)
+        return MMK_READS_UNKNOWN;
+    return (uint64_t)used.ru_majflt + (uint64_t)used.ru_inblock;
+}
 
 int mmk__os_memory_file(void) {
     char name[] = "/mmapkit-poison-000000";

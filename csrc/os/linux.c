@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -70,6 +71,15 @@ struct cachestat_v0 {
 
 uint64_t mmk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
 bool mmk_os_on_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
+
+uint64_t mmk_os_thread_reads(void) {
+    /* ru_majflt counts faults that had to read, ru_inblock what was asked of block devices, also
+     * ahead of its use; filesystems without a block device count only the former. */
+    struct rusage used;
+    if (getrusage(RUSAGE_THREAD, &used) != 0)
+        return MMK_READS_UNKNOWN;
+    return (uint64_t)used.ru_majflt + (uint64_t)used.ru_inblock;
+}
 
 int mmk__os_memory_file(void) {
     return (int)syscall(SYS_memfd_create, "mmapkit poison", MFD_CLOEXEC);

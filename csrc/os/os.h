@@ -24,6 +24,10 @@ size_t mmk_os_granularity_bytes(void); /* of file offsets and of mapping address
 uint64_t mmk_os_thread_id(void);       /* async-signal-safe; never 0 */
 bool mmk_os_on_main_thread(void);      /* async-signal-safe */
 void mmk_os_yield(void);               /* async-signal-safe */
+/* A count that grows when the calling thread starts a read or waits for one; MMK_READS_UNKNOWN where
+ * the system does not tell. */
+#define MMK_READS_UNKNOWN UINT64_MAX
+uint64_t mmk_os_thread_reads(void);
 /* Has the three called around every fork; nothing where processes do not fork. */
 void mmk_os_on_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));
 

@@ -132,6 +132,9 @@ size_t mmk_os_granularity_bytes(void) {
 uint64_t mmk_os_thread_id(void) { return GetCurrentThreadId(); }
 void mmk_os_yield(void) { SwitchToThread(); }
 
+/* There are counts of page faults, but none that tells soft ones from reads. */
+uint64_t mmk_os_thread_reads(void) { return MMK_READS_UNKNOWN; }
+
 /* Windows knows no main thread; Python means the one that the process began with, the oldest. */
 static DWORD oldest_thread(void) {
     DWORD process = GetCurrentProcessId(), oldest = GetCurrentThreadId();

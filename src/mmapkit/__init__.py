@@ -16,6 +16,10 @@ from mmapkit.residency import Residency, residency
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from mmapkit.array import MappedArray, create_array, open_array
+    from mmapkit.collection import MappedArrays, open_arrays
+    from mmapkit.formats.registry import register_format
+    from mmapkit.saving import save_npz
+    from mmapkit.sharded import ShardedArray, open_sharded
 
 __version__ = "0.1.0"
 
@@ -29,6 +33,12 @@ __all__ = [
     "MappedArray",
     "open_array",
     "create_array",
+    "MappedArrays",
+    "open_arrays",
+    "save_npz",
+    "register_format",
+    "ShardedArray",
+    "open_sharded",
     # memory
     "Residency",
     "residency",
@@ -45,16 +55,28 @@ __all__ = [
     "guard_enabled",
 ]
 
-_NUMBERS = {"MappedArray", "open_array", "create_array"}
+# What needs numpy -> where it is.
+_NUMBERS = {
+    "MappedArray": "array",
+    "open_array": "array",
+    "create_array": "array",
+    "MappedArrays": "collection",
+    "open_arrays": "collection",
+    "save_npz": "saving",
+    "register_format": "formats.registry",
+    "ShardedArray": "sharded",
+    "open_sharded": "sharded",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import what needs numpy when it is first used."""
     if name in _NUMBERS:
-        from mmapkit import array
+        from importlib import import_module
 
-        globals().update({number: getattr(array, number) for number in _NUMBERS})
-        return globals()[name]
+        found: object = getattr(import_module(f"mmapkit.{_NUMBERS[name]}"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,6 +1,6 @@
 """The C core, as Cython sees it."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from "stdbool.h" nogil:
     ctypedef bint c_bool "bool"
@@ -112,6 +112,7 @@ cdef extern from "mmk/region.h" nogil:
         uint64_t offset
         uint64_t length
         uint64_t reserve
+        void *place
         bint populate
         bint sparse
     ctypedef struct mmk_region:
@@ -125,6 +126,7 @@ cdef extern from "mmk/region.h" nogil:
         bint to_end
         c_bool lost_writes
         uint64_t offset
+        void *place
         mmk_fault_record faults
     ctypedef struct mmk_resize:
         pass
@@ -173,6 +175,21 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
                                  mmk_cached *cached)
 
+cdef extern from "mmk/gather.h" nogil:
+    ctypedef struct mmk_gather:
+        size_t origin
+        Py_ssize_t stride
+        size_t row_bytes
+        size_t row_count
+        const int64_t *rows
+        size_t count
+        unsigned char *out
+        size_t out_stride
+    size_t mmk_gather_find_bad(const int64_t *rows, size_t count, size_t row_count)
+    mmk_status mmk_region_gather(mmk_region *region, const mmk_gather *job)
+    mmk_status mmk_region_prefetch_rows(mmk_region *region, const mmk_gather *job)
+    bint mmk_region_rows_damaged(mmk_region *region, const mmk_gather *job)
+
 cdef extern from "mmk/scalar.h" nogil:
     enum:
         MMK_SCALAR_INVALID
@@ -192,6 +209,8 @@ cdef extern from "mmk/scalar.h" nogil:
 cdef extern from "os/os.h" nogil:
     size_t mmk_os_page_bytes()
     size_t mmk_os_granularity_bytes()
+    mmk_status mmk_os_reserve(size_t reserved_bytes, void **base)
+    mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes)
     mmk_status mmk_os_file_read(mmk_handle file, uint64_t offset, void *buffer,
                                 size_t length_bytes, size_t *done)
     mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,

@@ -183,12 +183,75 @@ cdef class BufferProxy:
         PyObject_GetBuffer(self._exported(), view, flags)
 
 
+cdef class Reservation:
+    """Addresses without memory behind them, in which regions are placed side by side."""
+
+    cdef void *base
+    cdef readonly size_t size
+
+    def __init__(self, size_t size):
+        status = mmk_os_reserve(size, &self.base)
+        if status != MMK_OK:
+            raise _errors.translate(status, f"reserve {size} bytes of addresses")
+        self.size = size
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            mmk_os_unmap(self.base, 0, self.size)
+
+
+cdef class Span:
+    """Exports regions that lie side by side in one reservation as one buffer."""
+
+    cdef Reservation reservation
+    cdef tuple regions
+    cdef bint writable
+
+    def __init__(self, Reservation reservation not None, tuple regions not None):
+        cdef Region region
+        cdef size_t end = 0
+        for region in regions:
+            if region.c.place != <char *>reservation.base + end:
+                raise ValueError("the regions do not lie side by side")
+            end += region.c.size_bytes
+        self.reservation, self.regions = reservation, regions
+        self.writable = all([region.writable for region in regions])
+        self.size = end
+
+    cdef readonly size_t size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        cdef Region region
+        cdef list held = []
+        try:
+            for region in self.regions:
+                if mmk_region_export(&region.c) != MMK_OK:
+                    raise region._closed_error("take a view")
+                held.append(region)
+            if flags & PyBUF_WRITABLE and not self.writable:
+                raise BufferError("the mappings are read-only")
+            PyBuffer_FillInfo(view, self, self.reservation.base, <Py_ssize_t>self.size,
+                              not self.writable, flags)
+        except BaseException:
+            for region in held:
+                mmk_region_unexport(&region.c)
+            raise
+
+    def __releasebuffer__(self, Py_buffer *view):
+        cdef Region region
+        for region in self.regions:
+            mmk_region_unexport(&region.c)
+
+
+# What it refers to forms no cycles; and its place must not go before it is unmapped.
+@cython.no_gc_clear
 cdef class Region:
     """One mapped segment; Mapping adds the policy."""
 
     cdef mmk_region c
     cdef bint opened
     cdef unsigned long exporting_part  # the thread that does
+    cdef Reservation reservation  # which it is placed in, or None
     cdef object __weakref__
     cdef readonly object path
     cdef readonly str mode
@@ -196,8 +259,10 @@ cdef class Region:
     # --- life ---------------------------------------------------------------------------------
 
     def _open(self, file, str mode, unsigned how, mmk_mode kind, offset, length, size, reserve,
-              bint populate, bint sparse, str backend, beneath):
-        """Open a file and map it; `how` are open flags, `kind` the mapping's mode."""
+              bint populate, bint sparse, str backend, beneath,
+              Reservation reservation=None, size_t place=0):
+        """Open a file and map it; `how` are open flags, `kind` the mapping's mode. In a reservation
+        the range lies at `place`, counted from its start."""
         cdef mmk_file opened
         cdef mmk_region_options options
         cdef mmk_status status
@@ -210,6 +275,12 @@ cdef class Region:
         options.offset = to_size(offset, "offset")
         options.length = MMK_TO_END if length is None else to_size(length, "length")
         options.reserve = 0 if reserve is None else to_size(reserve, "reserve")
+        options.place = NULL
+        if reservation is not None:
+            if place > reservation.size or options.length > reservation.size - place:
+                raise ValueError(f"[{place}, {place} + {length}) lies outside the reservation")
+            options.place = <char *>reservation.base + place
+            self.reservation = reservation
         options.populate = populate
         options.sparse = sparse
         cdef uint64_t wanted = 0 if size is None else to_size(size, "size")
@@ -798,18 +869,18 @@ cdef class Region:
         finally:
             mmk_region_unpin(&self.c)
 
-    def _peek(self, size_t count):
-        """The first bytes of the file, read without faulting a page in; fewer if it is shorter."""
+    def _peek(self, size_t count, size_t offset=0):
+        """Bytes of the file, read without faulting a page in; fewer if it is shorter."""
         cdef size_t done = 0
         cdef mmk_status status
         self._pin()
         try:
             if self.c.backend == MMK_BACKEND_MEMORY:
-                return self.read(0, min(count, self.c.size_bytes))
+                return self.read(offset, min(count, self.c.size_bytes - offset))
             result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
-            status = mmk_os_file_read(self.c.file.handle, self.c.offset, PyBytes_AS_STRING(result),
-                                      count, &done)
-            self._raise(status, "read the file's head")
+            status = mmk_os_file_read(self.c.file.handle, self.c.offset + offset,
+                                      PyBytes_AS_STRING(result), count, &done)
+            self._raise(status, "read the file")
             return result if done == count else result[:done]
         finally:
             mmk_region_unpin(&self.c)
@@ -1152,6 +1223,67 @@ cdef class Region:
         finally:
             PyMem_Free(pairs)
 
+    def _prefetch_rows(self, size_t origin, Py_ssize_t stride, size_t row_bytes, size_t row_count,
+                       rows):
+        """Start reading rows of an array, by index: good ones, as contiguous int64."""
+        cdef Py_buffer picked
+        cdef mmk_gather job
+        cdef mmk_status status
+        PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
+        try:
+            job = mmk_gather(origin, stride, row_bytes, row_count, <const int64_t *>picked.buf,
+                             <size_t>picked.len // sizeof(int64_t), NULL, 0)
+            self._pin()
+            try:
+                with nogil:
+                    status = mmk_region_prefetch_rows(&self.c, &job)
+                self._raise_rows(status, "prefetch")
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&picked)
+
+    def _gather(self, size_t origin, Py_ssize_t stride, size_t row_bytes, size_t row_count, rows,
+                out, size_t out_offset, size_t out_stride):
+        """Copy rows of an array, by index: good ones, as contiguous int64; `out` has room."""
+        cdef Py_buffer picked, target
+        cdef mmk_gather job
+        cdef mmk_status status
+        cdef bint lost = False
+        PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
+        try:
+            PyObject_GetBuffer(out, &target, PyBUF_WRITABLE)
+            try:
+                job = mmk_gather(origin, stride, row_bytes, row_count, <const int64_t *>picked.buf,
+                                 <size_t>picked.len // sizeof(int64_t),
+                                 <unsigned char *>target.buf + out_offset, out_stride)
+                self._pin()
+                try:
+                    ensure_guard()
+                    with nogil:
+                        status = mmk_region_gather(&self.c, &job)
+                        if status == MMK_FAULTED or mmk_region_fault_state(&self.c):
+                            lost = mmk_region_rows_damaged(&self.c, &job)
+                    if lost:
+                        raise self._fault()
+                    if mmk_region_fault_state(&self.c):
+                        self._settle(0, 0)
+                    self._raise_rows(status, "gather")
+                finally:
+                    mmk_region_unpin(&self.c)
+            finally:
+                PyBuffer_Release(&target)
+        finally:
+            PyBuffer_Release(&picked)
+
+    cdef int _raise_rows(self, mmk_status status, str what) except -1:
+        if status == MMK_RANGE:
+            raise ValueError(f"cannot {what}: the mapping has become shorter than the array "
+                             f"({self.path!r})")
+        if status != MMK_FAULTED:  # whose rows were looked at
+            self._raise(status, what)
+        return 0
+
     def populate(self, offset=0, length=None):
         """Fault the pages of a range in, and wait for them.
 
@@ -1325,6 +1457,20 @@ def require_advice(str advice not None):
 def supported_advice():
     """Return the names that `Mapping.advise` takes on this machine, as a tuple."""
     return tuple(name for name, advice in _ADVICE.items() if mmk_advice_supported(advice))
+
+
+def find_bad_row(rows, size_t row_count):
+    """Position of the first index, of contiguous int64, that is out of range; -1 if there is none."""
+    cdef Py_buffer picked
+    cdef size_t count, bad
+    PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
+    try:
+        count = <size_t>picked.len // sizeof(int64_t)
+        with nogil:
+            bad = mmk_gather_find_bad(<const int64_t *>picked.buf, count, row_count)
+        return -1 if bad == count else <Py_ssize_t>bad
+    finally:
+        PyBuffer_Release(&picked)
 
 
 def cached_pages(str path):

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
-from mmapkit.formats import npy, raw
+from mmapkit.formats import npy, raw, registry
+from mmapkit.formats.format import Source
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
@@ -92,6 +93,10 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
             mapping, layout.dtype, layout.shape, layout.offset, layout.order, layout.strides
         )
         self.mapping, self._layout, self._view = mapping, layout, view
+
+    def _hide(self) -> None:
+        """Let go of the mapping's memory."""
+        self._view = _CLOSED
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -367,6 +372,98 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
                 start, length = at, high - low
         self.mapping._raise_if_lost(start, length)
 
+    # --- many rows at once --------------------------------------------------------------------
+
+    def gather(
+        self, indices: npt.ArrayLike, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Copy rows of the first axis, picked by index: what ``np.take(a, indices, axis=0)`` gives.
+
+        Rows that are not in memory are read with many requests under way at once, instead of one
+        page fault after the other. Rows that are, are copied by several threads where there are
+        many. The GIL is released.
+
+        Parameters
+        ----------
+        indices : int or array_like of int
+            Of any shape; negative ones count from the end.
+        out : ndarray, optional
+            Where the rows go, of shape ``np.shape(indices) + a.shape[1:]`` and the array's dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out`, or a new array: always a copy.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range; it is named, and nothing has been written to `out`.
+        TypeError
+            If the indices are no integers, or `out` has another dtype.
+        ValueError
+            If `out` has another shape, is read-only or overlaps the array.
+        MappingFault
+            If bytes of these rows were lost; `out` is undefined then.
+
+        Notes
+        -----
+        On Linux whether anything has to be read is learned from the thread's own reads
+        (``getrusage``), and reading ahead is ``process_madvise(MADV_WILLNEED)``. macOS has a call
+        for each range. Windows does not tell, so all rows are asked for
+        (``PrefetchVirtualMemory``).
+
+        Examples
+        --------
+        >>> import numpy as np, mmapkit as mk
+        >>> np.save("rows.npy", np.arange(12).reshape(6, 2))
+        >>> with mk.open_array("rows.npy") as a:
+        ...     a.gather([5, 0, -2]).tolist()
+        [[10, 11], [0, 1], [8, 9]]
+        """
+        from mmapkit.gather import gather
+
+        return gather(self, indices, out)
+
+    def prefetch(self, key: Any = ...) -> None:
+        """Start reading what ``a[key]`` will need, and do not wait.
+
+        Parameters
+        ----------
+        key : basic index, or list or ndarray of int
+            Ints, slices, ``...``, a field's name, or a tuple of them; or indices of rows.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of range.
+        TypeError
+            If the key is another fancy index.
+        """
+        from mmapkit.gather import prefetch
+
+        prefetch(self, key)
+
+    async def agather(
+        self, indices: npt.ArrayLike, out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """Await `gather()` without blocking the event loop: it runs in a thread of the loop's.
+
+        Cancelling the task does not stop the thread: leave `out` alone until it is done.
+        """
+        import asyncio
+
+        return await asyncio.to_thread(self.gather, indices, out)
+
+    async def aprefetch(self, key: Any = ...) -> None:
+        """Await `prefetch()` without blocking the event loop.
+
+        The call can take long where the device's queue is full. It does not wait for the data.
+        """
+        import asyncio
+
+        await asyncio.to_thread(self.prefetch, key)
+
     # --- life -------------------------------------------------------------------------------
 
     def flush(self, *, level: str = "disk") -> None:
@@ -385,7 +482,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """
         if self.closed:
             return
-        self._view = _CLOSED
+        self._hide()
         if self._shared:
             return
         try:
@@ -410,7 +507,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         if error is None or self._shared:
             self.close()
         else:
-            self._view = _CLOSED
+            self._hide()
             self.mapping.close(defer=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -486,7 +583,8 @@ def open_array(
     Raises
     ------
     FormatError
-        If a ``.npy`` header is malformed or promises more bytes than there are.
+        If a ``.npy`` header is malformed or promises more bytes than there are; if the file holds
+        several arrays (``.npz``, ``.safetensors``: see `open_arrays()`).
     ValueError
         If a raw file is too short for its shape, or the dtype holds Python objects.
 
@@ -509,7 +607,9 @@ def open_array(
     try:
         found = None
         if offset is None:
-            found = npy.read_layout(mapping._peek, mapping.size, mapping.path)
+            explained = not (dtype is None and shape is None and strides is None)
+            source = Source(mapping._peek, mapping.size, mapping.path)
+            found = registry.sole_layout(source, explained=explained)
         if found is None:
             found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order, strides)
         else:
@@ -532,7 +632,7 @@ def _require_agreement(
     if shape is not None and normal_shape(shape) != found.shape:
         raise ValueError(f"{path!r} has shape {found.shape}, not {normal_shape(shape)}")
     if strides is not None:
-        raise ValueError(f"{path!r} is a .npy file: its header says how the elements lie")
+        raise ValueError(f"{path!r} is a .{found.format} file: its header says how elements lie")
 
 
 def create_array(
@@ -543,6 +643,7 @@ def create_array(
     order: Order = "C",
     overwrite: bool = False,
     sparse: bool = False,
+    aligned: bool = False,
 ) -> MappedArray:
     """Make a ``.npy`` file of zeros and map it read-write; `numpy.load` reads it at any time.
 
@@ -560,6 +661,8 @@ def create_array(
         Empty the file if it exists, instead of raising FileExistsError.
     sparse : bool
         Do not allocate blocks: stores may then meet a full disk.
+    aligned : bool
+        Let the elements begin 4096 bytes into the file, on a page of their own, instead of 128.
 
     Raises
     ------
@@ -576,7 +679,8 @@ def create_array(
     6.0
     """
     kind, lengths = storable_shape(dtype, shape, order)
-    header = npy.header_for(kind, lengths, order)
+    alignment = npy.PAGE_ALIGNMENT if aligned else npy.ALIGNMENT
+    header = npy.header_for(kind, lengths, order, alignment)
     layout = Layout(kind, lengths, order, len(header), format="npy")
     mode = "w+" if overwrite else "x+"
     mapping = open_mapping(file, mode, size=layout.offset + layout.nbytes, sparse=sparse)

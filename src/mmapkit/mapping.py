@@ -7,6 +7,8 @@ import errno
 from mmapkit import faults as _faults  # noqa: F401  (arms the guard's Python side)
 from mmapkit._native import (
     Region,
+    Reservation,
+    Span,
     allocation_granularity,
     page_size,
     require_advice,
@@ -357,6 +359,52 @@ def open(
             mapping.close()
             raise
     return mapping
+
+
+def open_side_by_side(
+    parts: Sequence[tuple[str, int, int]], mode: str
+) -> tuple[Span, tuple[Mapping, ...]]:
+    """Map ranges of files one after the other in one range of addresses.
+
+    Parameters
+    ----------
+    parts : sequence of (path, offset, length)
+        Offsets and lengths are multiples of `allocation_granularity()`; the last length need not.
+    mode : {"r", "r+", "c"}
+        As for `open()`.
+
+    Returns
+    -------
+    span : Span
+        All the bytes as one buffer, which keeps the mappings alive.
+    mappings : tuple of Mapping
+        One for each range, for faults, flushing and advice. They keep their sizes.
+
+    Raises
+    ------
+    UnsupportedError
+        Where the OS does not map at given addresses (Windows).
+    """
+    how, kind = _MODES[mode]
+    grain = allocation_granularity()
+    total = sum(length for _, _, length in parts)
+    reservation = Reservation(-(-total // grain) * grain)
+    mappings: list[Mapping] = []
+    place = 0
+    try:
+        for path, offset, length in parts:
+            mapping = Mapping.__new__(Mapping)
+            mapping._open(
+                path, mode, how, kind, offset, length, None, None, False, False, "map", None,
+                reservation, place,
+            )  # fmt: skip
+            mappings.append(mapping)
+            place += length
+    except BaseException:
+        for mapping in mappings:
+            mapping.close()
+        raise
+    return Span(reservation, tuple(mappings)), tuple(mappings)
 
 
 def reopen(

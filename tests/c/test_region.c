@@ -1,6 +1,8 @@
 /* Opening ranges of files and anonymous memory, in each mode. */
 #include "check.h"
 
+#include "os/os.h"
+
 static const mmk_path_char *const path = PATH("region.bin");
 
 static void test_modes_show_and_share_the_right_bytes(void) {
@@ -211,6 +213,46 @@ static void test_closed_region_answers_closed(void) {
     free(region);
 }
 
+static void test_regions_side_by_side(void) {
+    size_t grain = mmk_os_granularity_bytes();
+    void *base;
+    REQUIRE_EQ(mmk_os_reserve(3 * grain, &base), MMK_OK);
+    mmk_region *regions[2];
+    for (size_t i = 0; i < 2; i++) {
+        mmk_file file = fresh_file(path, 3 * grain);
+        mmk_region_options options = options_for(MMK_MODE_READ);
+        options.backend = MMK_BACKEND_MAP;
+        options.offset = i * grain;
+        options.length = grain;
+        options.place = (char *)base + i * grain;
+        regions[i] = new_region();
+        mmk_status status = mmk_region_open(regions[i], &file, &options);
+        if (status == MMK_UNSUPPORTED && i == 0) {
+            SKIP("regions side by side", "no mapping at given addresses here");
+            mmk_file_close(&file);
+            free(regions[0]);
+            mmk_os_unmap(base, 0, 3 * grain);
+            return;
+        }
+        REQUIRE_EQ(status, MMK_OK);
+        CHECK(regions[i]->data == (unsigned char *)base + i * grain);
+    }
+    CHECK(patterned(base, 2 * grain, 0));
+    mmk_resize plan;
+    size_t size;
+    CHECK_EQ(mmk_region_plan(regions[0], 1, &plan), MMK_READ_ONLY);
+    CHECK_EQ(mmk_region_follow(regions[0], &size), MMK_OK);
+    close_region(regions[0]);
+    CHECK(patterned((unsigned char *)base + grain, grain, grain)); /* the other stays */
+    /* What was given back is still reserved: nothing else lands there. */
+    mmk_region *memory = new_region();
+    REQUIRE_EQ(mmk_region_anonymous(memory, grain, 0, false), MMK_OK);
+    CHECK(memory->data != base);
+    close_region(memory);
+    close_region(regions[1]);
+    CHECK_EQ(mmk_os_unmap(base, 0, 3 * grain), MMK_OK);
+}
+
 int main(void) {
     test_modes_show_and_share_the_right_bytes();
     test_any_offset_and_length();
@@ -224,6 +266,7 @@ int main(void) {
     test_protection_can_be_lowered_and_raised();
     test_protection_can_be_raised_after_a_move();
     test_closed_region_answers_closed();
+    test_regions_side_by_side();
     remove_file(path);
     DONE("tests/c/test_region");
 }

@@ -53,6 +53,7 @@ typedef struct {
     uint64_t offset;  /* of the first visible byte; any */
     uint64_t length;  /* or MMK_TO_END */
     uint64_t reserve; /* address space to set aside, counted from `offset`; 0 for none */
+    void *place;      /* address inside a reservation of the caller's, at which to map; or NULL */
     bool populate;
     bool sparse;      /* growing does not allocate blocks */
 } mmk_region_options;
@@ -80,6 +81,7 @@ typedef struct mmk_region {
     bool growth_planned;         /* ... or longer, but only while nothing of it is mapped, ... */
     uint64_t planned_file_bytes; /* ... to this */
     bool has_map;                /* `base` is mapped; an empty region may have none */
+    void *place;                 /* in somebody else's reservation, which stays when it is unmapped */
     uint64_t offset;             /* of data[0] in the file */
     unsigned char *base;         /* page-aligned, at or before `data` */
     size_t lead_bytes;           /* from `base` to `data` */
@@ -96,7 +98,9 @@ typedef struct mmk_region {
 
 /* Opens over `file`, which the region owns from then on; on failure it stays the caller's. The
  * region must be zeroed memory and must not move afterwards. MMK_RANGE if offset or length lie
- * past the end of the file. */
+ * past the end of the file. With a `place`, offset and place are multiples of the granularity, the
+ * place has room for `length`, and the region keeps its size; MMK_UNSUPPORTED where the system does
+ * not map at given addresses. */
 mmk_status mmk_region_open(mmk_region *region, const mmk_file *file,
                            const mmk_region_options *options);
 /* `want_huge`: explicit huge pages if there are any, else transparent ones if the OS offers them;

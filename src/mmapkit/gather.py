@@ -1,0 +1,248 @@
+"""Rows by index, and reading ahead what an index will need."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mmapkit._native import find_bad_row, page_size
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from mmapkit.array import MappedArray
+
+__all__ = ["checked_out", "gather", "indices_of", "prefetch"]
+
+Rows = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
+
+# What makes another thread worth waking.
+ROWS_FOR_THREAD: Final = 4_096
+BYTES_FOR_THREAD: Final = 1 << 20
+MAX_THREADS: Final = 8
+# Offsets that are made at a time.
+BATCH: Final = 1 << 16
+
+
+def gather(
+    array: MappedArray, indices: npt.ArrayLike, out: npt.NDArray[Any] | None
+) -> npt.NDArray[Any]:
+    """See `MappedArray.gather`."""
+    if array._view.ndim == 0:
+        raise ValueError("an array of no dimensions has no rows to gather")
+    # No view in a local variable yet: the traceback of an error would keep it alive.
+    rows = indices_of(indices, len(array._view), array.path)
+    view = array._view
+    shape = rows.shape + view.shape[1:]
+    result = (
+        np.empty(shape, view.dtype) if out is None else checked_out(out, shape, view.dtype, [view])
+    )
+    if result.size == 0:
+        return result
+    target = result if result.flags.c_contiguous else np.empty(shape, view.dtype)
+    _copy(array, rows.reshape(-1), target.reshape(-1).view(np.uint8))
+    if target is not result:
+        result[...] = target
+    return result
+
+
+def indices_of(indices: npt.ArrayLike, length: int, path: str | None) -> Rows:
+    """Return indices of the first axis as contiguous int64, all of them in range.
+
+    Raises
+    ------
+    TypeError
+        If they are no integers.
+    IndexError
+        If one is out of range; it is named.
+    """
+    given = np.asarray(indices)
+    if given.dtype == np.bool_:
+        raise TypeError("gather takes indices, not a mask: np.flatnonzero(mask)")
+    if given.dtype.kind not in "iu" and given.size:
+        raise TypeError(f"indices must be integers, not {given.dtype}")
+    if given.dtype.kind == "u" and given.size and int(given.max()) > np.iinfo(np.int64).max:
+        raise IndexError(f"index {given.max()} is out of range for {length} rows ({path!r})")
+    rows = np.ascontiguousarray(given, np.int64).reshape(given.shape)
+    bad = find_bad_row(rows, length)
+    if bad >= 0:
+        place = "" if rows.ndim == 0 else f" at position {_place(bad, rows.shape)}"
+        raise IndexError(
+            f"index {rows.reshape(-1)[bad]}{place} is out of range for {length} rows ({path!r})"
+        )
+    return rows
+
+
+def _place(position: int, shape: tuple[int, ...]) -> str:
+    found = tuple(int(i) for i in np.unravel_index(position, shape))
+    return str(found[0] if len(found) == 1 else found)
+
+
+def checked_out(
+    out: npt.NDArray[Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    sources: Iterable[npt.NDArray[Any]],
+) -> npt.NDArray[Any]:
+    """Return where rows are to go, if they fit there and it is no part of where they come from."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an ndarray, not {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, but the rows have {shape}")
+    if out.dtype != dtype:
+        raise TypeError(f"out has dtype {out.dtype}, but the rows have {dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if any(np.may_share_memory(out, source) for source in sources):
+        raise ValueError("out overlaps the array that is gathered from")
+    return out
+
+
+def _runs_of(view: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
+    """Split a row into what lies together: bytes, offset in the row, offset in a contiguous one."""
+    run = view.itemsize
+    inner = view.ndim
+    while inner > 1 and (view.shape[inner - 1] == 1 or view.strides[inner - 1] == run):
+        run *= view.shape[inner - 1]
+        inner -= 1
+    places = [(0, 0)]
+    step = run
+    for axis in range(inner - 1, 0, -1):
+        length, stride = view.shape[axis], view.strides[axis]
+        places = [(i * stride + s, i * step + t) for i in range(length) for s, t in places]
+        step *= length
+    return [(run, source, target) for source, target in places]
+
+
+def _copy(array: MappedArray, rows: Rows, target: npt.NDArray[np.uint8]) -> None:
+    view, mapping, first = array._view, array.mapping, array._layout.offset
+    count, stride = view.shape[0], view.strides[0]
+    row_bytes = target.size // rows.size
+    whole = view.ndim == 1 or view[0].flags.c_contiguous
+    runs = [(row_bytes, 0, 0)] if whole else _runs_of(view)
+
+    def part(start: int, stop: int) -> None:
+        for size, source, at in runs:
+            mapping._gather(
+                first + source, stride, size, count,
+                rows[start:stop], target, start * row_bytes + at, row_bytes,
+            )  # fmt: skip
+
+    _in_threads(part, rows.size, target.size)
+
+
+def _in_threads(part: Callable[[int, int], None], count: int, size_bytes: int) -> None:
+    """Run part(start, stop) over all rows, in some threads if that is worth it."""
+    worth = max(count // ROWS_FOR_THREAD, size_bytes // BYTES_FOR_THREAD)
+    threads = 1 if worth < 2 else min(worth, _cores(), MAX_THREADS, count)
+    if threads < 2:
+        part(0, count)
+        return
+    cuts = [count * i // threads for i in range(threads + 1)]
+    others = [_pool().submit(part, *cut) for cut in itertools.pairwise(cuts[1:])]
+    try:
+        part(cuts[0], cuts[1])
+    finally:  # they write into the caller's memory
+        lost = [other.exception() for other in others]
+    for error in filter(None, lost):
+        raise error
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads of this process: making one anew costs as much as copying thousands of rows."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(MAX_THREADS - 1, "mmapkit-gather")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of them
+
+
+# --- prefetch ---------------------------------------------------------------------------------
+
+
+class Box(NamedTuple):
+    """The bytes of a strided array, as far as pages can tell them apart."""
+
+    low: int  # from the first element to the lowest byte
+    run_bytes: int  # that lie together, or so close that they take every page
+    axes: list[tuple[int, int]]  # count and positive stride of the axes along which runs repeat
+
+
+def prefetch(array: MappedArray, key: Any) -> None:
+    """See `MappedArray.prefetch`."""
+    if isinstance(key, list | np.ndarray):
+        if array._view.ndim == 0:
+            raise IndexError("an array of no dimensions has no rows")
+        rows = indices_of(key, len(array._view), array.path).reshape(-1)
+        if array._view.size and rows.size:
+            along = (len(array._view), array._view.strides[0])
+            _read_ahead(array, array._view[0, ...], along, [rows])
+        return
+    found = array._view[key]
+    if not isinstance(found, np.ndarray):  # a scalar: numpy gives a view where an Ellipsis is
+        found = array._view[(*key, ...) if isinstance(key, tuple) else (key, ...)]
+    if not found.size:
+        return
+    if not np.may_share_memory(found, array._view):
+        raise TypeError(f"prefetch takes a basic index or indices of rows, not {key!r}")
+    _read_ahead(array, found, (1, 0), [np.zeros(1, np.int64)])
+
+
+def _read_ahead(
+    array: MappedArray,
+    part: npt.NDArray[Any],
+    outermost: tuple[int, int],
+    picked: Iterable[Rows],
+) -> None:
+    """Start reading a part of the array, and the same of other rows: the picked ones of `outermost`
+    (count, stride), which are (1, 0) for nothing but the part."""
+    box = _box_of(part)
+    first = _offset_in(array, part) + box.low
+    axes = box.axes
+    if outermost == (1, 0) and axes:
+        outermost = max(axes)
+        axes = [axis for axis in axes if axis != outermost]
+        picked = (
+            np.arange(start, min(start + BATCH, outermost[0]))
+            for start in range(0, outermost[0], BATCH)
+        )
+    count, stride = outermost
+    for rows in picked:
+        for steps in itertools.product(*(range(0, n * step, step) for n, step in axes)):
+            array.mapping._prefetch_rows(first + sum(steps), stride, box.run_bytes, count, rows)
+
+
+def _box_of(view: npt.NDArray[Any]) -> Box:
+    axes = list(zip(view.strides, view.shape, strict=True))
+    run, outer = view.itemsize, []
+    for step, count in sorted((abs(step), count) for step, count in axes):
+        if step <= max(run, page_size()):
+            run += (count - 1) * step
+        else:
+            outer.append((count, step))
+    low = sum((count - 1) * step for step, count in axes if step < 0)
+    return Box(low, run, outer)
+
+
+def _offset_in(array: MappedArray, part: npt.NDArray[Any]) -> int:
+    """Offset of a view's first element in the mapping."""
+    return array._layout.offset + _address(part) - _address(array._view)
+
+
+def _address(view: npt.NDArray[Any]) -> int:
+    return int(view.__array_interface__["data"][0])

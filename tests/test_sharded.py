@@ -1,0 +1,288 @@
+"""One logical array over many files: what numpy gives of their concatenation."""
+
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mmapkit as mk
+
+np = pytest.importorskip("numpy")
+
+PAGE = mk.allocation_granularity()
+
+
+@pytest.fixture(params=["apart", "side by side"])
+def files(request, tmp_path):
+    """Paths of three .npy files, and the concatenation of what they hold."""
+    aligned = request.param == "side by side"
+    lengths = [PAGE // 8, 2 * PAGE // 8, 100] if aligned else [5, 1, 20]
+    parts, start = [], 0
+    for n, length in enumerate(lengths):
+        path = tmp_path / f"{n}.npy"
+        with mk.create_array(path, (length, 2), "<i4", aligned=aligned) as a:
+            a[...] = np.arange(start, start + 2 * length).reshape(length, 2)
+        start += 2 * length
+        parts.append(path)
+    return parts, np.concatenate([np.load(path) for path in parts]), aligned
+
+
+@pytest.fixture
+def s(files):
+    with mk.open_sharded(files[0], "r+") as sharded:
+        yield sharded
+
+
+def same(found, expected):
+    assert type(found) is type(expected)
+    assert np.array_equal(found, expected)
+    assert getattr(found, "dtype", None) == getattr(expected, "dtype", None)
+
+
+def test_attributes(s, files):
+    paths, oracle, aligned = files
+    assert (s.shape, s.dtype, s.ndim, s.size) == (oracle.shape, oracle.dtype, 2, oracle.size)
+    assert (len(s), s.nbytes, s.mode, s.closed) == (len(oracle), oracle.nbytes, "r+", False)
+    assert s.paths == tuple(str(path) for path in paths)
+    assert s.contiguous is (aligned and can_place())
+    assert s.starts[-1] == len(oracle)
+    assert s.starts.dtype == np.int64
+    assert f"of 3 files from {str(paths[0])!r}" in repr(s)
+
+
+def can_place():
+    """Windows maps nothing at given addresses."""
+    import sys
+
+    return sys.platform != "win32"
+
+
+KEYS = [
+    0, -1, 5, 6, (3, 1), slice(None), slice(2, 5), slice(4, 7), slice(None, None, -1),
+    slice(20, 3, -4), slice(7, 7), (slice(None), 1), (slice(3, 8), slice(None, None, -1)), ..., (),
+    (..., 0), (0, ...), [0, 6, -1, 6], np.array([[5, 6], [0, 1]]), ([1, 9], 1), (slice(2), None),
+    ([1, 9], slice(None, 1)), [], (..., slice(None), slice(None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_getting_is_what_numpy_does(s, files, key):
+    same(s[key], files[1][key])
+
+
+def test_mask(s, files):
+    mask = files[1][:, 0] % 3 == 0
+    same(s[mask], files[1][mask])
+    with pytest.raises(IndexError):
+        s[mask[:-1]]
+
+
+@pytest.mark.parametrize("key", [*KEYS[:17], [0, 6, -1], ([1, 9], 1), []], ids=str)
+def test_setting_is_what_numpy_does(s, files, key):
+    oracle = files[1].copy()
+    shape = np.shape(oracle[key])
+    s[key] = oracle[key] = np.arange(1000, 1000 + int(np.prod(shape))).reshape(shape)
+    same(np.array(s), oracle)
+    s[key] = oracle[key] = -5
+    s.flush()
+    same(np.concatenate([np.load(path) for path in files[0]]), oracle)
+
+
+def test_setting_wrong_shapes(s):
+    with pytest.raises(ValueError, match=r"3 rows|broadcast"):
+        s[0:10] = np.zeros((3, 2))
+    if not s.contiguous:
+        with pytest.raises(IndexError, match="one dimension"):
+            s[[[1, 2]]] = 0
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_any_slice(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("shards")
+    lengths = data.draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))
+    parts = np.split(np.arange(sum(lengths)), np.cumsum(lengths)[:-1])
+    for n, part in enumerate(parts):
+        np.save(folder / f"{n}.npy", part)
+    bound = st.none() | st.integers(-12, 12)
+    step = data.draw(st.none() | st.integers(-5, 5).filter(bool))
+    key = slice(data.draw(bound), data.draw(bound), step)
+    oracle = np.arange(sum(lengths))
+    rows = data.draw(st.lists(st.integers(-len(oracle), len(oracle) - 1), max_size=6)) if len(
+        oracle
+    ) else []  # fmt: skip
+    with mk.open_sharded([folder / f"{n}.npy" for n in range(len(parts))]) as s:
+        assert s[key].tolist() == oracle[key].tolist()
+        assert s.gather(rows).tolist() == oracle[rows].tolist() if rows else True
+        assert [int(x) for x in s] == oracle.tolist()
+        s.prefetch(key)
+        s.prefetch(rows)
+
+
+@pytest.mark.parametrize("key", [1000_000, -1000_000, (0, 2), "x", 1.5])
+def test_wrong_keys(s, key):
+    with pytest.raises(IndexError):
+        s[key]
+
+
+@pytest.mark.parametrize("key", [None, True])
+def test_keys_that_need_contiguous_shards(s, files, key):
+    if s.contiguous:
+        same(s[key], files[1][key])
+    else:
+        with pytest.raises(IndexError, match="rows are an int, a slice"):
+            s[key]
+
+
+def test_gather(s, files):
+    rows = np.random.default_rng(1).integers(-len(s), len(s), (30, 4))
+    same(s.gather(rows), files[1][rows])
+    same(s.gather(3), files[1].take(3, axis=0))
+    out = np.zeros((30, 4, 2), "<i4")
+    assert s.gather(rows, out) is out
+    same(out, files[1][rows])
+    strided = np.zeros((2, 30, 4), "<i4").transpose(1, 2, 0)
+    same(s.gather(rows, strided), files[1][rows])
+    one_shard = np.array([2, 0, 1])
+    same(s.gather(one_shard), files[1][one_shard])
+    same(s.gather([]), files[1][[]])
+    with pytest.raises(IndexError, match=r"index 1000000 at position 1"):
+        s.gather([0, 1000_000])
+    with pytest.raises(ValueError, match="shape"):
+        s.gather([0], np.zeros((2, 2), "<i4"))
+    with pytest.raises(ValueError, match="overlaps"):
+        s.gather([0], s.shards[0][2:3])
+
+
+def test_rows_of_one_shard_are_views(s):
+    assert np.shares_memory(s.shards[0][0:3], s[0:3]) or s.contiguous
+    s[0:3][:] = 77
+    assert s.shards[0][2, 1] == 77
+
+
+def test_whole_array(s, files):
+    whole = np.asarray(s)
+    same(whole, files[1])
+    if s.contiguous:
+        same(np.asarray(s, copy=False), files[1])
+        whole[-1] = files[1][-1] = -9
+        assert np.load(files[0][-1])[-1].tolist() == [-9, -9]
+        assert np.shares_memory(whole, s[3:700])
+    else:
+        with pytest.raises(ValueError, match="not contiguous"):
+            np.asarray(s, copy=False)
+    with pytest.raises(ValueError, match="copy"):
+        np.asarray(s, "f8", copy=False)
+    same(np.asarray(s, "f8"), files[1].astype("f8"))
+    copy = np.array(s)
+    copy[...] = 0
+    assert s[-2, 1] != 0
+    del whole
+
+
+def test_prefetch(s):
+    for key in (..., 3, slice(2, 9), [0, 6, -1], (slice(None), 0), (4, 1), []):
+        s.prefetch(key)
+    for key, error in ((1000_000, IndexError), ([1000_000], IndexError), (([1], 0), TypeError)):
+        with pytest.raises(error):
+            s.prefetch(key)
+
+
+def test_closing_with_views_keeps_all_open(s, files):
+    view = s[0:3]
+    with pytest.raises(BufferError, match="alive"):
+        s.close()
+    same(s[...] if s.contiguous else np.asarray(s), files[1])
+    assert not s.closed
+    del view
+    s.close()
+    s.close()
+    assert s.closed
+    assert "closed" in repr(s)
+    for act in (lambda: s[0], lambda: len(s), lambda: s.gather([0]), lambda: np.asarray(s),
+                lambda: s.flush(), lambda: s.__enter__(), lambda: pickle.dumps(s)):  # fmt: skip
+        with pytest.raises(ValueError, match="closed"):
+            act()
+
+
+def test_views_outlive_the_array(files):
+    s = mk.open_sharded(files[0])
+    view, whole = s[1:4], np.asarray(s)
+    s.__exit__(RuntimeError, RuntimeError(), None)
+    assert s.closed
+    same(view, files[1][1:4])
+    same(whole, files[1])
+
+
+def test_pickle_by_reference(s, files):
+    data = pickle.dumps(s)
+    assert len(data) < 2000
+    with pickle.loads(data) as again:
+        assert (again.shape, again.contiguous) == (s.shape, s.contiguous)
+        again[0] = 42
+        assert s[0, 0] == 42
+
+
+def test_copy_on_write(files):
+    with mk.open_sharded(files[0], "c") as s:
+        s[0] = 42
+        assert s[0, 1] == np.asarray(s)[0, 1] == 42
+        assert not s.contiguous
+    assert np.load(files[0][0])[0, 0] == 0
+
+
+def test_read_only(files):
+    with mk.open_sharded(files[0]) as s:
+        assert not s[0:2].flags.writeable
+        with pytest.raises((TypeError, ValueError), match=r"read-only|mode 'r'"):
+            s[0] = 1
+
+
+def test_structured_fields(tmp_path):
+    dtype = [("x", "<f4"), ("y", "u1")]
+    for n in range(2):
+        np.save(tmp_path / f"{n}.npy", np.array([(n, 1), (n, 2)], dtype))
+    with mk.open_sharded([tmp_path / "0.npy", tmp_path / "1.npy"]) as s:
+        assert s["x"].tolist() == [0, 0, 1, 1]
+        assert s.gather([3, 0])["y"].tolist() == [2, 1]
+
+
+def test_raw_files(tmp_path):
+    paths = [tmp_path / "a.bin", tmp_path / "b.bin"]
+    for n, path in enumerate(paths):
+        np.arange(n * 6, n * 6 + 6, dtype=">i2").tofile(path)
+    with mk.open_sharded(paths, dtype=">i2", row_shape=3) as s:
+        assert s[...].tolist() == np.arange(12).reshape(4, 3).tolist()
+    with pytest.raises(ValueError, match=r"12 bytes.*rows of 8"):
+        mk.open_sharded(paths, dtype=">i2", row_shape=4)
+
+
+def test_shards_that_disagree(tmp_path):
+    arrays = {
+        "f8": np.zeros((3, 2)), "i8": np.zeros((3, 2), int), "row": np.zeros((3, 4)),
+        "fortran": np.asfortranarray(np.zeros((3, 2))), "scalar": np.zeros(()),
+    }  # fmt: skip
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    for name, match in [
+        ("i8", "i8.npy.* has dtype int64, but .*f8.npy.* has float64"),
+        ("row", r"row shape \(4,\), but .* \(2,\)"),
+        ("fortran", "Fortran"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            mk.open_sharded([tmp_path / "f8.npy", tmp_path / f"{name}.npy"])
+    with pytest.raises(ValueError, match="no dimensions"):
+        mk.open_sharded([tmp_path / "scalar.npy"])
+    with pytest.raises(FileNotFoundError) as missing:
+        mk.open_sharded([tmp_path / "f8.npy", tmp_path / "gone.npy"])
+    assert missing.value.filename == str(tmp_path / "gone.npy")
+
+
+@pytest.mark.parametrize(
+    ("paths", "mode", "error"),
+    [([], "r", ValueError), ("one.npy", "r", TypeError), (["x"], "w+", ValueError)],
+)
+def test_wrong_arguments(paths, mode, error):
+    with pytest.raises(error):
+        mk.open_sharded(paths, mode)
