@@ -1,4 +1,4 @@
-"""Single accesses: a byte, a scalar, a slice, an element; opening, and importing."""
+"""Single accesses to bytes: one, a scalar, a slice; opening, and importing."""
 
 import mmap
 import struct
@@ -28,7 +28,6 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
     table = np.random.default_rng(1).random(_BYTES // 8)
     return [
         *_bytes(path, effort),
-        *_arrays(files.npy(table), table, effort),
         *_open(path, files.npy(table), helper, effort),
         _import(effort),
     ]
@@ -90,39 +89,6 @@ def _bytes(path: Path, effort: Effort) -> list[Comparison]:
             effort,
         ),
     ]
-
-
-def _arrays(path: Path, plain: np.ndarray, effort: Effort) -> list[Comparison]:
-    a = mk.open_array(path)
-    n = {"a": a, "x": np.asarray(a), "p": np.load(path, mmap_mode="r"), "d": plain}
-    n |= {"i": 100, "j": 200}
-
-    def ways(what: str, *, view: float | None, array: float | None) -> tuple[list[Way], list[Way]]:
-        rival = f"np.memmap: {what.format('p')}"
-        limit = Way("limit", f"ndarray: {what.format('d')}", what.format("d"), n)
-        return [
-            Way("ours", f"{what.format('x')}, x = np.asarray(a)", what.format("x"), n),
-            Way("rival", rival, what.format("p"), n, target=view),
-            limit,
-        ], [
-            Way("ours", what.format("a"), what.format("a"), n),
-            Way("rival", rival, what.format("p"), n, target=array),
-            limit,
-        ]
-
-    comparisons = []
-    for work, what, view, array in (
-        ("slice of an array", "{}[i:j]", 10.0, 5.0),
-        ("one element", "{}[i]", None, None),
-        ("arithmetic on a slice", "{}[:10] + 1", None, None),
-    ):
-        for suffix, found in zip(
-            (", ndarray over the mapping", ", MappedArray"),
-            ways(what, view=view, array=array),
-            strict=True,
-        ):
-            comparisons.append(compare(work + suffix, found, effort))
-    return comparisons
 
 
 def _open(raw: Path, npy: Path, helper: Any, effort: Effort) -> list[Comparison]:

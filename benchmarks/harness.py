@@ -63,6 +63,7 @@ class Comparison:
     byte_count: int | None = None  # moved by one operation, where a rate makes sense
     answers_checked: bool = False
     skipped: str = ""  # why there are no lines
+    missing: tuple[str, ...] = ()  # rivals that are not installed here
     rounds: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -98,15 +99,16 @@ def compare(
     *,
     byte_count: int | None = None,
     rounds: int | None = None,
+    missing: Sequence[str] = (),
 ) -> Comparison:
-    """Check that all ways give one answer, then time them."""
+    """Check that all ways give one answer, then time them; `missing` rivals are only mentioned."""
     check_answers(work, ways)
     runs = [_timed(way, effort) for way in ways]
     seconds: list[list[float]] = [[] for _ in ways]
     for turn in range(rounds or effort.rounds):
         for index in order(turn, len(ways)):
             seconds[index].append(runs[index]())
-    return summarise(work, ways, seconds, byte_count)
+    return replace(summarise(work, ways, seconds, byte_count), missing=tuple(missing))
 
 
 def order(turn: int, count: int) -> list[int]:
@@ -179,8 +181,8 @@ def _plain(answer: Any) -> Any:
     """Something that == compares as a whole, whatever the kind of view."""
     if isinstance(answer, memoryview):
         return answer.tobytes()
-    if isinstance(answer, np.ndarray):
+    if isinstance(answer, np.ndarray) and answer.ndim:
         return (answer.dtype.str, answer.shape, answer.tobytes())
-    if isinstance(answer, np.generic):
+    if isinstance(answer, np.generic | np.ndarray):  # zarr gives elements as 0-d arrays
         return answer.item()
     return answer

@@ -24,6 +24,8 @@ def table(comparisons: Sequence[Comparison]) -> str:
         for index, line in enumerate(comparison.lines):
             work = comparison.work if index == 0 else ""
             rows.append((work, *_cells(line, index == 0, comparison.byte_count)))
+        for name in comparison.missing:
+            rows.append(("", _ROLES["rival"], f"{name}: skipped, not installed", *[""] * 4))
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
     lines = [_row(row, widths) for row in cells]

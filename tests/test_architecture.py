@@ -33,7 +33,8 @@ EDGES = {
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
     "array": {"_native", "errors", "formats", "formats.*", "mapping", "residency", "views"}
-    | {"gather"},
+    | {"dask", "gather"},
+    "dask": {"_native", "views"},
     "gather": {"_native"},
     "sharded": {"_native", "array", "errors", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
@@ -65,7 +66,7 @@ EDGES = {
     },
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
-NUMBERS = {"array", "gather", "sharded", "views", "formats", "saving", "cli"}
+NUMBERS = {"array", "dask", "gather", "sharded", "views", "formats", "saving", "cli"}
 
 # Folder of csrc -> the headers of ours that it may include.
 INCLUDES = {

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from .optional import need
+
 ROOT = Path(__file__).resolve().parent.parent
 
 if not (ROOT / "benchmarks" / "__main__.py").is_file():
@@ -20,12 +22,27 @@ EXPECTED = {
         "one byte": {"m[i]", "mmap.mmap: s[i]", "bytes: b[i]"},
         "one scalar": {'m.load("<d", i)', 'struct.unpack_from("<d", s, i)'},
         "slice of 64 bytes": {"m[i:j], a view", "memoryview(mmap)[i:j], a view"},
-        "slice of an array, ndarray": {"x[i:j], x = np.asarray(a)", "np.memmap: p[i:j]"},
-        "slice of an array, MappedArray": {"a[i:j]", "np.memmap: p[i:j]", "ndarray: d[i:j]"},
         "open and close a .npy": {"with mk.open_array(path)", 'np.load(path, mmap_mode="r")'},
         "open and close a raw array": {'np.memmap(path, "<f8", "r")'},
         "open and close bytes": {"with mk.open(path)", "open, mmap.mmap, close both"},
         "import": {'python -c "import mmapkit"', "python -c pass"},
+    },
+    "arrays": {
+        "slice of an array, ndarray": {"x[i:j], x = np.asarray(a)", "np.memmap: p[i:j]"},
+        "slice of an array, MappedArray": {"a[i:j]", "np.memmap: p[i:j]", "ndarray: d[i:j]"},
+        "one element, MappedArray": {"a[i]", "np.memmap: p[i]"},
+        "arithmetic on a slice, MappedArray": {"a[:10] + 1", "ndarray: d[:10] + 1"},
+        "arithmetic on 1 MiB, MappedArray": {"np.add(a, 1)", "np.memmap: np.add(p, 1)"},
+        "sum of 1 MiB, ndarray": {"np.sum(x), x = np.asarray(a)", "np.memmap: np.sum(p)"},
+        "500 rows of 250, MappedArray": {"deque(a, 0)", "np.memmap: deque(p, 0)"},
+    },
+    "pickle": {
+        "pickle.dumps, 1 MiB": {"MappedArray: dumps(a)", "np.memmap: dumps(p)"},
+        "pickle.loads, ready to be read, 1 MiB": {"MappedArray: loads(sa)", "ndarray: loads(sd)"},
+        "one element by a worker, array of 1 MiB": {
+            "MappedArray: pool.apply(getitem, (a, 7))",
+            "np.memmap: pool.apply(getitem, (p, 7))",
+        },
     },
     "random": {
         "500 random bytes of 1 MiB, warm, one C call: already": {"fseek + fread (C)", "pread (C)"},
@@ -90,6 +107,27 @@ def test_topic_checks_every_answer_and_writes_its_rows(run, topic, tmp_path, cap
     assert found[0]["work"] in text
     assert found[0]["work"] in capsys.readouterr().out
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_rival_that_is_not_installed_is_reported_as_skipped(run, tmp_path, monkeypatch, installed):
+    libraries = {"h5py": "h5py.Dataset", "zarr": "zarr.Array"}
+    for library in libraries:
+        if installed:
+            need(library)
+        else:
+            monkeypatch.setitem(sys.modules, library, None)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    numbers, page = tmp_path / "numbers.json", tmp_path / "page.md"
+    outputs = ["--json", str(numbers), "--markdown", str(page)]
+    run(["arrays", "--smoke", "--directory", str(scratch), *outputs])
+    for comparison in json.loads(numbers.read_text())["topics"]["arrays"]:
+        assert comparison["missing"] == ([] if installed else list(libraries))
+        names = [line["name"] for line in comparison["lines"]]
+        for label in libraries.values():
+            assert any(name.startswith(label) for name in names) is installed
+    assert ("h5py: skipped, not installed" in page.read_text()) is not installed
 
 
 def test_wrong_answer_is_not_timed(run):

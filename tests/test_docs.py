@@ -14,6 +14,8 @@ import pytest
 
 import mmapkit
 
+from .optional import need
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [path for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))] if path.exists()]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -31,6 +33,7 @@ PLACES = {
     "posix": (sys.platform != "win32", "an example of what POSIX allows"),
     "linux": (sys.platform == "linux", "an example of what Linux offers"),
     "reserve": (True, ""),  # the mark of this name skips it
+    "dask": (True, ""),  # need() skips it
 }
 FENCE = re.compile(r"^```(\S*) ?(\S*)$")
 
@@ -78,6 +81,8 @@ def test_page_examples(page, names):
 
 @pytest.mark.parametrize(("page", "place", "line", "text"), list(special_blocks()))
 def test_page_examples_for_some_systems(page, place, line, text, names):
+    if place == "dask":
+        need("dask.array")
     holds, reason = PLACES[place]
     if not holds:
         pytest.skip(reason)
@@ -102,6 +107,8 @@ def docstring_examples():
 
 @pytest.mark.parametrize("test", list(docstring_examples()))
 def test_docstring_examples(test, tmp_path, monkeypatch):
+    if "to_dask(" in test.docstring:
+        need("dask.array")
     monkeypatch.chdir(tmp_path)
     run(test)
 

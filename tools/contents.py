@@ -10,6 +10,7 @@ SDIST = {
     "csrc": (".c", ".h"),
     "src": (".py", ".pyx", ".pxd", ".pyi"),
     "tests": (".py", ".c", ".h"),
+    "examples": (".py", ".md"),
 }
 SDIST_FILES = ("LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.py")
 SOURCES = (".c", ".h", ".pyx", ".pxd")

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,9 @@ from mmapkit.formats.format import Source
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
+from mmapkit.mapping import reopen as reopen_mapping
 from mmapkit.residency import estimate
-from mmapkit.views import Order, ndarray_at, normal_shape, storable_shape
+from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
@@ -51,6 +52,7 @@ class _Closed:
 
 
 _CLOSED: Final[Any] = _Closed()
+_Found = TypeVar("_Found")
 
 
 class MappedArray(BufferProxy, NDArrayOperatorsMixin):
@@ -189,27 +191,27 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
     def __contains__(self, item: object) -> bool:
         """Tell whether any element equals the item, as numpy does."""
-        return item in self[...]
+        return self._checked(item in self[...])
 
     def __bool__(self) -> bool:
         """Tell the truth of a single element; more than one raise ValueError, as in numpy."""
-        return bool(self[...])
+        return self._checked(bool(self[...]))
 
     def __int__(self) -> int:
         """Convert a single element."""
-        return int(self[...])
+        return self._checked(int(self[...]))
 
     def __float__(self) -> float:
         """Convert a single element."""
-        return float(self[...])
+        return self._checked(float(self[...]))
 
     def __complex__(self) -> complex:
         """Convert a single element."""
-        return complex(self[...])
+        return self._checked(complex(self[...]))
 
     def __index__(self) -> int:
         """Convert a single integer."""
-        return self[...].__index__()  # type: ignore[no-any-return]
+        return self._checked(int(self[...].__index__()))
 
     # --- for numpy and others -----------------------------------------------------------------
 
@@ -227,22 +229,40 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         if dtype is not None and np.dtype(dtype) != view.dtype:
             if copy is False:
                 raise ValueError(f"converting {view.dtype} to {np.dtype(dtype)} needs a copy")
-            return view.astype(dtype)
-        return view.copy() if copy else view
+            return self._checked(view.astype(dtype))
+        return self._checked(view.copy()) if copy else view
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
-        out = kwargs.get("out", ())
-        for target in out:
+        out, where = kwargs.get("out", ()), kwargs.get("where", True)
+        # at() stores into its first operand, and numpy 2.4 does so even where it may only read: in
+        # a read-only mapping that ends the process.
+        for target in inputs[:1] if method == "at" else out:
             if isinstance(target, MappedArray):
                 target._require_writable()
         if out:
-            kwargs["out"] = tuple(_elements(target) for target in out)
+            kwargs["out"] = tuple(map(_elements, out))
+        if where is not True:
+            kwargs["where"] = _elements(where)
         found = getattr(ufunc, method)(*map(_elements, inputs), **kwargs)
-        _raise_if_any_lost(*inputs, *out)
-        if len(out) == 1 and isinstance(out[0], MappedArray):
+        _raise_if_any_lost(*inputs, *out, where)
+        if not out or not any(isinstance(target, MappedArray) for target in out):
+            return found
+        if len(out) == 1:
             return out[0]
-        return found
+        return tuple(
+            result if target is None else target for result, target in zip(found, out, strict=True)
+        )
+
+    # What zarr calls on values that it writes.
+
+    def astype(self, dtype: npt.DTypeLike, **how: Any) -> npt.NDArray[Any]:
+        """Return the elements converted, in memory; parameters as of `numpy.ndarray.astype`."""
+        return self._checked(self[...].astype(dtype, **how))
+
+    def ravel(self, order: str = "C") -> npt.NDArray[Any]:
+        """Return the elements along one axis: a view of the file where they lie in that order."""
+        return self._checked(self[...].ravel(order))
 
     # An ndarray compares more than the ufuncs do: structures, for one.
 
@@ -275,6 +295,54 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """Tell the DLPack device: the CPU."""
         return self._view.__dlpack_device__()
 
+    def to_dask(self, chunks: Any = "auto") -> Any:
+        """Return a lazy Dask array over the file; its tasks carry a reference, not bytes.
+
+        Each chunk is brought into memory by the task that needs it, in whatever thread, process or
+        machine that sees the path, and is a read-only view there, without copying. No locks.
+
+        Parameters
+        ----------
+        chunks : "auto", str, int, tuple or dict
+            By default chunks lie in one piece of the file each: whole rows, cut along the first
+            axis (in order ``"F"`` whole columns, along the last), of about Dask's setting
+            ``array.chunk-size``. Another size, such as ``"64 MiB"``, does the same with that. All
+            else is as for `dask.array.from_array`.
+
+        Returns
+        -------
+        dask.array.Array
+            Named by path, size, time of change and layout, so that other processes name it alike,
+            and differently after the file has changed. Stores into the array show in the time of
+            change at the latest after `flush()`. What mode ``"c"`` changed, other processes do not
+            see.
+
+        Raises
+        ------
+        ImportError
+            Without Dask: ``pip install 'mmapkit[dask]'``.
+        MappingFault
+            When it is computed, if the file was truncated or the device fails.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> a = mk.create_array("rows.npy", (1000, 50))
+        >>> a[:] = 2
+        >>> d = a.to_dask(chunks="100 kB")
+        >>> d.chunks[0], float(d.sum().compute())
+        ((250, 250, 250, 250), 100000.0)
+        """
+        from mmapkit.dask import to_dask
+
+        return to_dask(self, chunks)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Tell Dask what the content depends on: the file, its time of change, the layout."""
+        from mmapkit.dask import token_of
+
+        return token_of(self)
+
     def _exported(self) -> npt.NDArray[Any]:
         # numpy prefers a buffer to __array__(), and a buffer's format says less than a dtype.
         if self.dtype.kind not in "biufcSU":
@@ -288,12 +356,17 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
                 "with mode 'r+', or with 'c' for changes that are not written"
             )
 
+    def _checked(self, found: _Found) -> _Found:
+        """What was computed from the elements, unless that met a fault."""
+        _raise_if_any_lost(self)
+        return found
+
     def _raise_if_lost(self, found: Any) -> None:
         """After touching memory that may be poison: raise for a view of healthy bytes only if this
         thread is owed a fault, for everything else always."""
         start, length = 0, self.mapping.size
         if isinstance(found, np.ndarray) and found.size:
-            low, high = np.lib.array_utils.byte_bounds(found)
+            low, high = addresses_of(found)
             at = self.mapping._holds(low, high - low)
             if at >= 0:
                 start, length = at, high - low
@@ -441,12 +514,22 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""
         if self.closed:
             raise ValueError("the array is closed")
-        return (_again, (self.mapping, self._layout, self._shared))
+        # Not the mapping itself: arrays that share one get one each.
+        return (_reopen, (self.mapping._reference(), self._layout))
 
 
-def _again(mapping: Mapping, layout: Layout, shared: bool) -> MappedArray:
-    """Unpickle."""
-    return MappedArray(mapping, layout, shared=shared)
+def _reopen(where: tuple[Any, ...], layout: Layout) -> MappedArray:
+    """Unpickle: the layout is the pickled one, whatever the file's header says by now."""
+    mapping = reopen_mapping(*where)
+    first, last = layout.span
+    if first < 0 or last > mapping.size:
+        size = mapping.size
+        mapping.close()
+        raise ValueError(
+            f"{mapping.path!r} has become shorter than the pickled array: {size} bytes are mapped, "
+            f"but {layout.dtype} of shape {layout.shape} takes bytes [{first}, {last})"
+        )
+    return MappedArray(mapping, layout)
 
 
 def _elements(value: Any) -> Any:

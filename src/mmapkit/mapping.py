@@ -52,6 +52,7 @@ _MODES: Final = {
     "x+": (_WRITE | _CREATE | _EXCLUSIVE, _WRITE_MODE),
     "c": (0, _COPY_MODE),
 }
+_MODES_ELSEWHERE: Final = {"r": "r", "r+": "r+", "w+": "r+", "x+": "r+", "c": "r"}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -121,14 +122,22 @@ class Mapping(Region):
         return False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by reference: path, mode, offset and length."""
+        """Pickle by reference: path, mode, offset and length.
+
+        Mode ``"c"`` becomes ``"r"``, since its changes stay in this process; a mode that makes a
+        file becomes ``"r+"``.
+        """
+        return (reopen, self._reference())
+
+    def _reference(self) -> tuple[Any, ...]:
+        """What `reopen()` needs to map the same bytes in another process."""
         self._require_open_for("pickle it")
         if self.path is None:
             raise TypeError("a mapping without a path cannot be pickled: it has no name elsewhere")
-        mode = "r+" if self.mode in ("w+", "x+") else self.mode
         length = None if self._follows_file else self.size
         backend = "read" if self.backend == "read" else "auto"
-        return (_reopen, (self.path, mode, self.offset, length, self._reserve, backend))
+        mode = _MODES_ELSEWHERE[self.mode]
+        return (self.path, mode, self.offset, length, self._reserve, backend)
 
     # --- views ------------------------------------------------------------------------------
 
@@ -398,10 +407,10 @@ def open_side_by_side(
     return Span(reservation, tuple(mappings)), tuple(mappings)
 
 
-def _reopen(
+def reopen(
     path: str, mode: str, offset: int, length: int | None, reserve: int | None, backend: str
 ) -> Mapping:
-    """Unpickle."""
+    """Unpickle: map what `Mapping._reference()` told."""
     return open(path, mode, offset=offset, length=length, reserve=reserve, backend=backend)
 
 

@@ -20,6 +20,7 @@ MAX_BYTES: Final = sys.maxsize
 
 __all__ = [
     "Order",
+    "addresses_of",
     "ndarray_at",
     "ndarray_over",
     "normal_shape",
@@ -93,6 +94,14 @@ def span_of(
         return 0, math.prod(shape) * itemsize
     steps = [(length - 1) * stride for length, stride in zip(shape, strides, strict=True)]
     return sum(s for s in steps if s < 0), sum(s for s in steps if s > 0) + itemsize
+
+
+def addresses_of(array: npt.NDArray[Any]) -> tuple[int, int]:
+    """First address of an array's elements, and one past the last."""
+    # numpy's own byte_bounds() has moved from one version to another.
+    first, last = span_of(array.shape, array.itemsize, array.strides)
+    address = array.__array_interface__["data"][0]
+    return address + first, address + last
 
 
 def ndarray_over(

@@ -1,0 +1,448 @@
+"""to_dask(): chunks along the file, tasks by reference, faults in the task that meets them."""
+
+import contextlib
+import os
+import pickle
+import sys
+import warnings
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mmapkit as mk
+
+from .optional import need
+
+np = pytest.importorskip("numpy")
+dask = need("dask")
+da = need("dask.array")
+
+
+@pytest.fixture
+def a(tmp_path):
+    """240 KB in 1000 rows."""
+    np.save(tmp_path / "a.npy", np.arange(30_000.0).reshape(1000, 30))
+    array = mk.open_array(tmp_path / "a.npy")
+    yield array
+    with contextlib.suppress(mk.MappingFault):  # of the tests that cut the file
+        array.mapping.close(defer=True)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    with dask.config.set(scheduler="threads", num_workers=2):
+        yield
+
+
+def addresses(array):
+    start = array.__array_interface__["data"][0]
+    return start, start + array.nbytes
+
+
+# --- chunks -------------------------------------------------------------------------------------
+
+
+def test_chunks_are_whole_rows_of_about_the_configured_size(a):
+    assert a.to_dask().chunks == ((1000,), (30,))
+    with dask.config.set({"array.chunk-size": "72 kB"}):
+        assert a.to_dask().chunks == ((300, 300, 300, 100), (30,))
+    assert a.to_dask("24kB").chunks == ((100,) * 10, (30,))
+
+
+def test_rows_larger_than_a_chunk_are_cut_in_turn(tmp_path):
+    with mk.create_array(tmp_path / "a.npy", (3, 4, 100), "f8") as a:
+        assert a.to_dask("1600 B").chunks == ((1, 1, 1), (2, 2), (100,))
+        assert a.to_dask("240 B").chunks == ((1,) * 3, (1,) * 4, (30, 30, 30, 10))
+        assert a.to_dask("1 B").npartitions == 1200
+
+
+def test_fortran_order_is_cut_along_the_last_axis(tmp_path):
+    with mk.create_array(tmp_path / "a.npy", (30, 1000), "f8", order="F") as a:
+        a[...] = np.arange(30_000).reshape(30, 1000)
+        d = a.to_dask("72 kB")
+        assert d.chunks == ((30,), (300, 300, 300, 100))
+        assert np.array_equal(d.compute(), a)
+
+
+def test_strides_of_raw_files_say_where_to_cut(tmp_path):
+    np.arange(1000, dtype="i4").tofile(tmp_path / "raw")
+    with mk.open_array(
+        tmp_path / "raw", dtype="i4", shape=(10, 100), strides=(-4, 40), offset=36
+    ) as a:
+        d = a.to_dask("400 B")
+        assert d.chunks == ((10,), (10,) * 10)
+        assert np.array_equal(d.compute(), a)
+
+
+@pytest.mark.parametrize(
+    "chunks", [100, (100, 7), (-1, 10), {0: 300}, ((400, 600), 30), ("auto", 10), (250, None)]
+)
+def test_explicit_chunks_are_those_of_dask(a, chunks):
+    d = a.to_dask(chunks)
+    assert d.chunks == da.core.normalize_chunks(chunks, a.shape, dtype=a.dtype)
+    assert np.array_equal(d.compute(), a)
+
+
+@pytest.mark.parametrize("chunks", ["much", (1, 2, 3), ((1, 2), 30)])
+def test_impossible_chunks_are_refused(a, chunks):
+    with pytest.raises(ValueError, match=r".+"):
+        a.to_dask(chunks)
+
+
+@given(
+    st.lists(st.integers(1, 9), max_size=4).map(tuple),
+    st.sampled_from("CF"),
+    st.integers(1, 5000),
+    st.sampled_from(["u1", "f8"]),
+)
+def test_automatic_chunks_lie_in_one_piece_within_the_limit(shape, order, limit, dtype):
+    from mmapkit.dask import chunks_along_the_file
+
+    whole = np.empty(shape, dtype, order)
+    chunk = chunks_along_the_file(shape, whole.strides, whole.itemsize, limit)
+    part = whole[tuple(slice(0, n) for n in chunk)]
+    assert part.nbytes <= max(limit, whole.itemsize)
+    assert part.flags["C_CONTIGUOUS" if order == "C" else "F_CONTIGUOUS"]
+    for axis, length in enumerate(chunk):  # no axis could be longer
+        more = whole[tuple(slice(0, n + (i == axis)) for i, n in enumerate(chunk))]
+        in_one = more.flags["C_CONTIGUOUS" if order == "C" else "F_CONTIGUOUS"]
+        assert more.shape == part.shape or not in_one or more.nbytes > limit, (axis, length)
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
+def test_results_are_those_of_numpy(a, scheduler):
+    d, n = a.to_dask("30 kB"), np.asarray(a)
+    with dask.config.set(scheduler=scheduler):
+        assert float(d.sum()) == n.sum()
+        assert np.allclose(
+            (d * 2 - d.mean(axis=0)).std(axis=1).compute(), (n * 2 - n.mean(0)).std(1)
+        )
+        assert np.array_equal(d[::-7, [3, 1]].compute(), n[::-7, [3, 1]])
+        assert np.array_equal(d[d[:, 0] > 20_000].compute(), n[n[:, 0] > 20_000])
+        assert np.allclose((d.T @ d).compute(), n.T @ n)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["?", ">i2", "<c16", "S3", "<U2", "<M8[us]", [("x", "<i4"), ("y", ">f8", (2,))]],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (7,), (2, 3)], ids=str)
+def test_every_dtype_and_shape(tmp_path, dtype, shape):
+    with mk.create_array(tmp_path / "a.npy", shape, dtype) as a:
+        a.mapping.write(a.offset, bytes(i % 2 for i in range(a.nbytes)))
+        d = a.to_dask("16 B")
+        assert (d.shape, d.dtype) == (a.shape, a.dtype)
+        found = d.compute()
+        assert found.dtype == a.dtype
+        assert found.tobytes() == np.asarray(a).tobytes()
+
+
+def test_meta_is_an_empty_ndarray(a):
+    meta = a.to_dask()._meta
+    assert (type(meta), meta.shape, meta.dtype) == (np.ndarray, (0, 0), a.dtype)
+
+
+def test_from_array_and_store_take_it(a, tmp_path):
+    d = da.from_array(a, chunks=(250, 30))
+    assert float(d.sum()) == np.sum(a)
+    with mk.create_array(tmp_path / "out.npy", a.shape) as out:
+        da.store(a.to_dask("30 kB") + 1, out, lock=False)
+        assert np.array_equal(out, a + 1)
+
+
+# --- tasks --------------------------------------------------------------------------------------
+
+
+def test_chunks_are_readonly_views_of_the_file(tmp_path):
+    with mk.create_array(tmp_path / "a.npy", (100, 10)) as a:
+        low, high = addresses(np.asarray(a))
+
+        def look(block):
+            start, stop = addresses(block)
+            assert low <= start <= stop <= high, "a view of the file"
+            assert not block.flags.writeable, "a task does not change the file by accident"
+            return block
+
+        for chunks in ("1600 B", (20, 3)):
+            found = a.to_dask(chunks).map_blocks(look, meta=np.empty((0, 0))).compute()
+            assert found.shape == (100, 10)
+
+
+def test_slices_reach_the_file_before_it_is_read(a, monkeypatch):
+    from mmapkit.dask import Source
+
+    asked = []
+    get = Source.__getitem__
+
+    def noted(self, key):
+        part = get(self, key)
+        asked.append(part.nbytes)
+        return part
+
+    monkeypatch.setattr(Source, "__getitem__", noted)
+    assert float(a.to_dask()[500, 3].compute()) == 15_003
+    assert sum(asked) == 8, "one number, and not the chunk"
+
+
+def test_reading_and_computing_become_one_task_per_chunk(a):
+    (optimized,) = dask.optimize((a.to_dask("24 kB") + 1) * 2)
+    assert len(dict(optimized.dask)) == 10
+
+
+def test_tasks_carry_a_reference(a):
+    graph = dict(a.to_dask("24 kB").__dask_graph__())
+    assert max(len(pickle.dumps(task)) for task in graph.values()) < 2500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="residency of a file is known there")
+@pytest.mark.parametrize("chunks", ["64 MiB", (200, 1000)])
+def test_a_chunk_is_in_memory_when_its_task_begins(tmp_path, chunks):
+    with mk.create_array(tmp_path / "a.npy", (400, 20_000), "u1") as a:
+        a[...] = 1
+        a.flush()
+        a.mapping.evict()
+
+        def resident(block):
+            start = a.mapping._holds(addresses(block)[0], 1)
+            rows = [a.mapping.residency(start + i * 20_000, block.shape[1]) for i in (0, 57, 199)]
+            assert all(row.fraction == 1 for row in rows)
+            return block.sum(keepdims=True)
+
+        d = a.to_dask(chunks).map_blocks(resident, chunks=(1, 1), meta=np.empty((0, 0), "u8"))
+        assert int(d.sum()) == 8_000_000
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
+    st.integers(0, 40),
+    st.data(),
+)
+def test_ranges_hold_every_element_and_little_more(shape, gap, data):
+    from mmapkit.dask import _ranges
+
+    whole = np.empty(tuple(n * 3 for n in shape), "u2", data.draw(st.sampled_from("CF")))
+    steps = [data.draw(st.sampled_from([1, 2, 3, -1, -2])) for _ in shape]
+    part = whole[tuple(slice(None, None, step) for step in steps)]
+    base = part.__array_interface__["data"][0]
+    own = set()
+    for index in np.ndindex(part.shape):
+        at = base + sum(i * s for i, s in zip(index, part.strides, strict=True))
+        own |= {at, at + 1}
+    low = min(own)
+    touched = set()
+    for start, length in _ranges(part, low, gap):
+        run = set(range(start, start + length))
+        assert {start, start + length - 1} <= own
+        inside = sorted(run & own)
+        assert all(b - a <= gap + 1 for a, b in pairwise(inside))
+        touched |= run
+    assert own <= touched
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+TOKEN = """
+import sys, mmapkit as mk
+from dask.base import tokenize
+a = mk.open_array(sys.argv[1])
+print(tokenize(a), a.to_dask("24 kB").name)
+"""
+
+
+def test_token_is_the_same_in_another_process(a, run_python):
+    names = [dask.base.tokenize(a), a.to_dask("24 kB").name]
+    assert run_python(TOKEN, a.path).stdout.split() == names
+    with mk.open_array(a.path) as again:
+        assert again.to_dask("24 kB").name == names[1]
+    assert pickle.loads(pickle.dumps(a)).to_dask("24 kB").name == names[1]
+
+
+def test_token_differs_after_the_file_changed(a):
+    before = a.to_dask().name
+    assert a.to_dask().name == before
+    os.utime(a.path, ns=(1, 1))
+    touched = a.to_dask().name
+    with mk.open_array(a.path, "r+") as b:
+        b[0] = 0
+        b.flush()
+    stored = a.to_dask().name
+    np.save(a.path + ".new.npy", np.asarray(a))
+    os.utime(a.path + ".new.npy", ns=(1, 1))
+    if sys.platform != "win32":
+        os.replace(a.path + ".new.npy", a.path)
+    replaced = a.to_dask().name
+    names = [before, touched, stored] + [replaced] * (sys.platform != "win32")
+    assert len(set(names)) == len(names)
+
+
+def test_token_differs_by_layout_and_chunks(tmp_path):
+    np.arange(240, dtype="u1").tofile(tmp_path / "raw")
+    names = set()
+    layouts = [
+        {},
+        {"dtype": "i1"},
+        {"shape": (10, 24)},
+        {"shape": (10, 24), "order": "F"},
+        {"shape": (10, 12), "strides": (24, 2)},
+        {"shape": 200, "offset": 40},
+        {"shape": 200},
+    ]
+    for layout in layouts:
+        with mk.open_array(tmp_path / "raw", **layout) as a:
+            names |= {a.to_dask().name, a.to_dask("100 B").name}
+    assert len(names) == 2 * len(layouts)
+
+
+def test_array_without_a_file_name_computes_in_this_process():
+    from mmapkit.formats.layout import Layout
+
+    with mk.MappedArray(mk.temporary(80), Layout(np.dtype("f8"), (10,), "C", 0)) as a:
+        a[...] = 1.5
+        assert a.to_dask().name != a.to_dask().name
+        assert float(a.to_dask("16 B").sum()) == 15
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="mapped files cannot be cut there")
+
+
+@posix
+@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
+@pytest.mark.parametrize("chunks", ["24 kB", (300, 7)])
+def test_truncated_file_raises_fault_in_the_task(a, scheduler, chunks):
+    d = a.to_dask(chunks)
+    os.truncate(a.path, 100_000)
+    with dask.config.set(scheduler=scheduler), pytest.raises(mk.MappingFault) as caught:
+        d.sum().compute()
+    assert caught.value.filename == a.path
+    assert caught.value.cause == "truncated"
+    with pytest.raises(mk.MappingFault):  # poison stays poison
+        d[999].compute()
+
+
+@posix
+def test_truncation_inside_a_page_raises_too(a):
+    d = a.to_dask()
+    os.truncate(a.path, 128 + 240_000 - 8)
+    with pytest.raises(mk.MappingFault):
+        d[999, 29].compute()
+
+
+def test_without_dask_the_error_says_what_to_install(a, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    with pytest.raises(ImportError, match=r"pip install 'mmapkit\[dask\]'"):
+        a.to_dask()
+
+
+def test_closed_array_raises(tmp_path):
+    a = mk.create_array(tmp_path / "a.npy", 3)
+    d = a.to_dask()
+    a.close()
+    with pytest.raises(ValueError, match="closed"):
+        a.to_dask()
+    with pytest.raises(ValueError, match="closed"):
+        d.compute()
+
+
+# --- several processes --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """Two workers, each a process with one thread."""
+    need("distributed")
+    with warnings.catch_warnings():
+        # Not ours: distributed leaves sockets and event loops for the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from distributed import Client, LocalCluster
+
+        with (
+            dask.config.set({"distributed.worker.daemon": False}),
+            LocalCluster(
+                n_workers=2,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                local_directory=str(tmp_path_factory.mktemp("dask")),
+            ) as cluster,
+            Client(cluster) as found,
+        ):
+            yield found
+
+
+# What distributed's own threads leave behind; it reaches tests through the garbage collector.
+leaks = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@leaks
+class TestCluster:
+    @pytest.fixture(autouse=True)
+    def scheduler(self, client, threads):
+        with dask.config.set(scheduler=client):
+            yield
+
+    def test_results_are_those_of_numpy(self, a):
+        d, n = a.to_dask("24 kB"), np.asarray(a)
+        assert float(d.sum().compute()) == n.sum()
+        assert np.allclose((d.T @ d).compute(), n.T @ n)
+
+    def test_workers_map_the_file_themselves(self, a):
+        def look(block, path=a.path):
+            mapped = True
+            if sys.platform == "linux":
+                with open("/proc/self/maps") as file:
+                    mapped = path in file.read()
+            owner = block
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            return np.array([[os.getpid() if mapped and owner.base is not None else -1]])
+
+        found = a.to_dask("6 kB").map_blocks(look, chunks=(1, 1), dtype="i8").compute()
+        assert os.getpid() not in found
+        assert -1 not in found
+
+    def test_large_array_is_not_sent(self, tmp_path, client):
+        with mk.create_array(tmp_path / "a.npy", 1 << 27, sparse=True) as a:  # 1 GiB
+            a[-1] = 7
+            d = a.to_dask("64 MiB")
+            assert len(pickle.dumps(d)) < 10_000
+            assert float(d[-1000:].sum().compute()) == 7
+
+    def test_workers_store_into_one_file(self, a, tmp_path):
+        with mk.create_array(tmp_path / "out.npy", a.shape) as out:
+            da.store(a.to_dask("24 kB") * 2, out, lock=False)
+            assert np.array_equal(out, a * 2)
+
+    @posix
+    def test_fault_of_a_worker_comes_back(self, a, client):
+        def work(array):
+            d = array.to_dask("24 kB")
+            os.truncate(array.path, 100_000)
+            with dask.config.set(scheduler="threads"):
+                return float(d.sum())
+
+        with pytest.raises(mk.MappingFault) as caught:
+            client.submit(work, a, pure=False).result()
+        fault = caught.value
+        assert (fault.filename, fault.cause) == (a.path, "truncated")
+        assert fault.offset >= 100_000
+        with mk.open(a.path) as m:
+            assert len(m) == 100_000
+
+    @posix
+    def test_file_cut_before_a_worker_opens_it_raises(self, a):
+        d = a.to_dask("24 kB").sum()
+        os.truncate(a.path, 100_000)
+        with pytest.raises(ValueError, match=r"a\.npy.*shorter.*100000 bytes"):
+            d.compute()
