@@ -130,7 +130,7 @@ class MappedArrays(Dict[Any, MappedArray]):
             raise ValueError("the arrays are closed")
 
     def _open_arrays(self) -> list[MappedArray]:
-        return [array for array in self._made.values() if not array.closed]
+        return [array for array in list(self._made.values()) if not array.closed]
 
     def _mappings(self) -> list[Mapping]:
         found = [array.mapping for array in self._open_arrays()]

@@ -48,6 +48,10 @@ MAX_DEFLATION: Final = 1032
 CHUNK_BYTES: Final = 1 << 20
 
 
+class _BeforeFile(OSError):
+    """What zipfile expects of a file: it seeks an end record longer than the file."""
+
+
 class _SourceFile(io.RawIOBase):
     """A source as the file object that zipfile wants."""
 
@@ -68,7 +72,7 @@ class _SourceFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = (0, self._position, self._source.size)[whence]
         if base + offset < 0:
-            raise ValueError(f"byte {base + offset} lies before the file")
+            raise _BeforeFile(f"byte {base + offset} lies before the file")
         self._position = base + offset
         return self._position
 
@@ -93,11 +97,17 @@ def _read(source: Source) -> Contents:
     file = _SourceFile(source)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        ValueError,
+        struct.error,
+        _BeforeFile,
+    ) as error:
         raise FormatError(
             f"{source.path!r} is no zip archive: {error} (before byte {file.tell()})"
         ) from None
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     places = _places(source, archive)
     names = _names(source, infos)
     members: dict[str, Member] = {

@@ -39,7 +39,8 @@ def register_format(format: Format) -> None:
     ...         raise mk.FormatError(f"{source.path!r}: byte 4 promises {count} numbers")
     ...     return Contents({"values": Layout(np.dtype("<f8"), (count,), "C", 8, format="toy")})
     >>> mk.register_format(Format("toy", lambda source: source.head[:4] == b"TOY1", read))
-    >>> _ = open("a.toy", "wb").write(b"TOY1" + bytes([2, 0, 0, 0]) + bytes(16))
+    >>> with open("a.toy", "wb") as file:
+    ...     _ = file.write(b"TOY1" + bytes([2, 0, 0, 0]) + bytes(16))
     >>> with mk.open_arrays("a.toy") as d:
     ...     d["values"][:].tolist()
     [0.0, 0.0]
