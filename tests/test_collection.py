@@ -57,6 +57,7 @@ def test_behaves_like_a_dict(several):
         assert len(d) == len(names)
         assert names[0] in d
         assert "nothing" not in d
+        assert d._ipython_key_completions_() == names
         assert d.get("nothing") is None
         with pytest.raises(KeyError, match="nothing"):
             d["nothing"]
@@ -394,9 +395,15 @@ def test_registered_format_of_one_array_is_opened_by_open_array(known, toy_file)
 
 
 def test_formats_refuse_modes_and_say_why(known, toy_file):
+    toy_file.with_name("other").write_bytes(b"another")
     mk.register_format(toy({}, modes=("r",), refusal="it is carved in stone"))
     with pytest.raises(ValueError, match=r"toy.*'c'.*carved in stone"):
         mk.open_arrays(toy_file, "c")
+    mk.register_format(
+        toy({}, name="one", several=False)._replace(recognise=lambda source: True, modes=("r",))
+    )
+    with pytest.raises(ValueError, match=r"one.*'r\+'"):
+        mk.open_array(toy_file.with_name("other"), "r+")
 
 
 @pytest.mark.parametrize(("offset", "length"), [(22, 3), (25, 1), (-1, 2), (0, 25)])
