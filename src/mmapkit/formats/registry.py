@@ -80,7 +80,7 @@ def find(source: Source) -> Format:
 
 def resolve(member: Member) -> Layout | Unmapped:
     """Return where a member lies, or why that cannot be said."""
-    return member() if not isinstance(member, Layout | Unmapped) else member
+    return member() if not isinstance(member, (Layout, Unmapped)) else member
 
 
 def require_mode(format: Format, mode: str, path: str | None) -> None:
