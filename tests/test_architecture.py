@@ -33,7 +33,7 @@ EDGES = {
     "formats.*": {"errors", "views", "formats.*"},
     "array": {"_native", "errors", "mapping", "residency", "views", "formats", "formats.*"},
     "collection": {"array", "errors", "mapping", "formats.*"},
-    "saving": {"array", "views", "formats.*"},
+    "saving": {"array", "errors", "views", "formats.*"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",

@@ -233,6 +233,14 @@ def test_broken_compressed_members_are_refused(path, method):
         require_refused(path, load_compressed=True)
 
 
+def test_compressed_members_of_no_bytes(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("empty", b"")
+    with mk.open_arrays(path, load_compressed=True) as d:
+        assert d["empty"].shape == (0,)
+        d.verify()
+
+
 def test_compressed_member_that_promises_too_much_takes_no_memory(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(1000))
