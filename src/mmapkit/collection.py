@@ -105,6 +105,10 @@ class MappedArrays(Dict[Any, MappedArray]):
         """Return the number of arrays."""
         return len(self._makers)
 
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Let notebooks complete the names."""
+        return list(self)
+
     # As for ndarrays, equality of the content would be no bool.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -130,7 +134,7 @@ class MappedArrays(Dict[Any, MappedArray]):
             raise ValueError("the arrays are closed")
 
     def _open_arrays(self) -> list[MappedArray]:
-        return [array for array in self._made.values() if not array.closed]
+        return [array for array in list(self._made.values()) if not array.closed]
 
     def _mappings(self) -> list[Mapping]:
         found = [array.mapping for array in self._open_arrays()]
@@ -325,12 +329,7 @@ def _of_mapping(mapping: Mapping, load_compressed: bool) -> MappedArrays:
     """See a mapping of a whole file as its arrays; also unpickles."""
     source = Source(mapping._peek, mapping.size, mapping.path)
     format = registry.find(source)
-    if mapping.mode not in format.modes:
-        why = f": {format.refusal}" if format.refusal else ""
-        raise ValueError(
-            f"{mapping.path!r} is of the format {format.name}, which cannot be opened with mode "
-            f"{mapping.mode!r}{why}"
-        )
+    registry.require_mode(format, mapping.mode, mapping.path)
     contents = format.read(source)
     makers: dict[Any, Callable[[], MappedArray]] = {
         name: _Maker(mapping, name, member, load_compressed)
