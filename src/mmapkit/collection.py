@@ -15,7 +15,7 @@ from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import registry
 from mmapkit.formats.format import Contents, Format, Member, Source
 from mmapkit.formats.layout import Layout
-from mmapkit.mapping import Mapping, anonymous
+from mmapkit.mapping import MODES_ELSEWHERE, Mapping, anonymous
 from mmapkit.mapping import open as open_mapping
 
 if TYPE_CHECKING:
@@ -295,15 +295,18 @@ def _is_one_file(file: object) -> bool:
     return isinstance(file, (str, bytes, os.PathLike, int)) or hasattr(file, "fileno")
 
 
-def _of_paths(paths: list[Any], mode: str) -> MappedArrays:
+def _of_paths(paths: list[Any], mode: str, places: list[str] | None = None) -> MappedArrays:
+    """Open a file for each path; unpickled ones in the `places` that the paths meant."""
     makers: dict[Any, Callable[[], MappedArray]] = {}
-    for path in paths:
+    for number, path in enumerate(paths):
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise TypeError(f"a sequence must be of paths, not of {type(path).__name__}")
         if path in makers:
             raise ValueError(f"{path!r} stands twice in the sequence of paths")
-        makers[path] = _Opener(path, mode)
-    found = MappedArrays(makers, mode, (open_arrays, (paths, mode)))
+        makers[path] = _Opener(path if places is None else places[number], mode)
+    places = places or [os.path.abspath(os.fsdecode(path)) for path in paths]
+    again = (_of_paths, (paths, MODES_ELSEWHERE[mode], places))
+    found = MappedArrays(makers, mode, again)
     try:
         for path in paths:  # at once, so that a file that is not there raises here
             found[path]
