@@ -52,6 +52,7 @@ _MODES: Final = {
     "x+": (_WRITE | _CREATE | _EXCLUSIVE, _WRITE_MODE),
     "c": (0, _COPY_MODE),
 }
+# mode -> how another process opens the same bytes: no new file, no private changes
 MODES_ELSEWHERE: Final = {"r": "r", "r+": "r+", "w+": "r+", "x+": "r+", "c": "r"}
 _CHUNK_BYTES = 1 << 20
 
