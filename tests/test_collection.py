@@ -394,6 +394,13 @@ def test_registered_format_of_one_array_is_opened_by_open_array(known, toy_file)
         mk.open_array(toy_file, dtype="f4")
 
 
+def test_formats_may_take_empty_files(known, tmp_path):
+    (tmp_path / "empty").touch()
+    mk.register_format(toy({})._replace(recognise=lambda source: source.size == 0))
+    with mk.open_arrays(tmp_path / "empty") as d:
+        assert (len(d), d.path, d.format) == (0, str(tmp_path / "empty"), "toy")
+
+
 def test_formats_refuse_modes_and_say_why(known, toy_file):
     toy_file.with_name("other").write_bytes(b"another")
     mk.register_format(toy({}, modes=("r",), refusal="it is carved in stone"))

@@ -105,6 +105,16 @@ def test_numpy_s_streamed_archives_are_read(path):
         d.verify()
 
 
+def test_streamed_archives_leave_out_sizes_only(path):
+    np.savez_compressed(path, a=np.arange(5))
+    _, (local,) = directory_of(path)
+    patch(path, local + 6, b"\x08")  # sizes and checksum follow: zeros would be fine
+    patch(path, local + 14, bytes(4))
+    mk.open_arrays(path, load_compressed=True)["a"].close()
+    patch(path, local + 8, b"\0")
+    require_refused(path, "method", load_compressed=True)
+
+
 def test_members_that_are_no_npy_files_are_bytes(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("notes.txt", b"hello")

@@ -60,12 +60,12 @@ class MappedArrays(Dict[Any, MappedArray]):
         self._lock = threading.Lock()  # held while the arrays that were made are looked up
         self._again = again
         self._closed = False
-        self._verify = contents and contents.verify
+        self._verify = None if contents is None else contents.verify
         self.mapping = mapping
         self.mode = mode
-        self.path = mapping and mapping.path
-        self.format = format and format.name
-        self.metadata = MappingProxyType(contents.metadata if contents else {})
+        self.path = None if mapping is None else mapping.path  # an empty one is false
+        self.format = None if format is None else format.name
+        self.metadata = MappingProxyType({} if contents is None else contents.metadata)
 
     # --- as a dict --------------------------------------------------------------------------
 

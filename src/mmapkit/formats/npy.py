@@ -25,7 +25,15 @@ from mmapkit.formats.format import HEAD_BYTES, Contents, Format, Source
 from mmapkit.formats.layout import Layout
 from mmapkit.views import Order, storable_dtype, storable_shape
 
-__all__ = ["ALIGNMENT", "FORMAT", "MAGIC", "PAGE_ALIGNMENT", "header_for", "read_layout"]
+__all__ = [
+    "ALIGNMENT",
+    "FORMAT",
+    "MAGIC",
+    "PAGE_ALIGNMENT",
+    "header_for",
+    "label_of",
+    "read_layout",
+]
 
 MAGIC: Final = b"\x93NUMPY"
 # numpy refuses more than 10,000 by default; dtypes of many fields need more.
@@ -45,7 +53,11 @@ _PYTHON_2_LONG: Final = re.compile(r"(?<=\d)L\b")
 
 
 def read_layout(
-    source: Source, offset: int = 0, end: int | None = None, label: str | None = None
+    source: Source,
+    offset: int = 0,
+    end: int | None = None,
+    member: str | None = None,
+    format: str = "npy",
 ) -> Layout | None:
     """Parse a header; None if there are no magic bytes.
 
@@ -55,8 +67,10 @@ def read_layout(
         The file.
     offset, end : int, optional
         Where in it the header begins, and what the array must not pass; the whole file by default.
-    label : str, optional
-        What to call it in messages; the file's path by default.
+    member : str, optional
+        What the array's place in an archive is called, for messages.
+    format : str
+        Of the file: only a ``.npy`` file's array can grow.
 
     Raises
     ------
@@ -64,46 +78,51 @@ def read_layout(
         If the header is cut short, malformed, or promises more than there is; if the array holds
         Python objects.
     """
+
+    def wrong(text: str) -> FormatError:
+        return FormatError(f"{label_of(source.path, member)}: {text}")
+
     if end is None:
         end = source.size
-    if label is None:
-        label = repr(source.path)
     head = source.peek(min(HEAD_BYTES, end - offset), offset)
     if head[:6] != MAGIC:
         return None
-    version = tuple(head[6:8])
+    version = (head[6], head[7]) if len(head) > 7 else None
     width = 2 if version == (1, 0) else 4
     start = 8 + width
     if len(head) < start:
-        raise FormatError(f"{label}: the header is cut short at byte {offset + len(head)}")
+        raise wrong(f"the header is cut short at byte {offset + len(head)}")
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise FormatError(f"{label}: unknown .npy version {version} at byte {offset + 6}")
+        raise wrong(f"unknown .npy version {version} at byte {offset + 6}")
     length = int.from_bytes(head[8:start], "little")
     if length > MAX_HEADER_BYTES:
-        raise FormatError(
-            f"{label}: the header claims {length} bytes at byte {offset + 8}; more than "
-            f"{MAX_HEADER_BYTES} are not read"
+        raise wrong(
+            f"the header claims {length} bytes at byte {offset + 8}; more than {MAX_HEADER_BYTES} "
+            "are not read"
         )
-    if offset + start + length > end:
-        raise FormatError(
-            f"{label}: the header claims to end at byte {offset + start + length}, but "
-            f"{_there_are(source, end)}"
-        )
+    at = offset + start + length
+    if at > end:
+        raise wrong(f"the header claims to end at byte {at}, but {_there_are(source, end)}")
     if len(head) < start + length:
         head = source.peek(start + length, offset)
     try:
-        layout = _parse(head[start : start + length], version)
+        dtype, shape, order = _parse(head[start : start + length], head[6] == 3)
     except ValueError as error:
-        raise FormatError(f"{label}: the header at byte {offset + start}: {error}") from None
-    layout = layout._replace(offset=offset + start + length)
-    if layout.dtype.names is not None:  # fields can be renamed: not those of other files
-        layout = layout._replace(dtype=np.dtype(layout.dtype, copy=True))
-    if layout.offset + layout.nbytes > end:
-        raise FormatError(
-            f"{label}: the header promises {layout.dtype} of shape {layout.shape}, which ends at "
-            f"byte {layout.offset + layout.nbytes}, but {_there_are(source, end)}"
+        raise wrong(f"the header at byte {offset + start}: {error}") from None
+    if dtype.names is not None:  # fields can be renamed: not those of other files
+        dtype = np.dtype(dtype, copy=True)
+    layout = Layout(dtype, shape, order, at, None, format)
+    if at + layout.nbytes > end:
+        raise wrong(
+            f"the header promises {dtype} of shape {shape}, which ends at byte "
+            f"{at + layout.nbytes}, but {_there_are(source, end)}"
         )
     return layout
+
+
+def label_of(path: str | None, member: str | None) -> str:
+    """Return what messages call an array in a file."""
+    return repr(path) if member is None else f"{path!r}, member {member!r}"
 
 
 def _there_are(source: Source, end: int) -> str:
@@ -114,8 +133,7 @@ def _there_are(source: Source, end: int) -> str:
 
 # Pipelines open many files that look alike.
 @functools.lru_cache(256)
-def _parse(text: bytes, version: tuple[int, ...]) -> Layout:
-    """Parse the dict; the offset is left to the caller."""
+def _parse(text: bytes, utf_8: bool) -> tuple[np.dtype[Any], tuple[int, ...], Order]:
     descr: Any
     plain = _PLAIN.fullmatch(text)
     if plain is not None:
@@ -123,7 +141,7 @@ def _parse(text: bytes, version: tuple[int, ...]) -> Layout:
         fortran = plain[2] == b"True"
         shape = tuple(int(length) for length in plain[3].split(b",") if length.strip())
     else:
-        descr, fortran, shape = _parse_literal(text, version)
+        descr, fortran, shape = _parse_literal(text, utf_8)
     try:
         with warnings.catch_warnings():  # of spellings that numpy is going to drop
             warnings.simplefilter("ignore")
@@ -133,12 +151,12 @@ def _parse(text: bytes, version: tuple[int, ...]) -> Layout:
     storable_dtype(dtype)
     order: Order = "F" if fortran else "C"
     dtype, shape = storable_shape(dtype, shape, order)
-    return Layout(dtype, shape, order, 0, format="npy")
+    return dtype, shape, order
 
 
-def _parse_literal(text: bytes, version: tuple[int, ...]) -> tuple[Any, bool, tuple[int, ...]]:
+def _parse_literal(text: bytes, utf_8: bool) -> tuple[Any, bool, tuple[int, ...]]:
     try:
-        literal = text.decode("utf-8" if version == (3, 0) else "latin-1")
+        literal = text.decode("utf-8" if utf_8 else "latin-1")
         try:
             header = ast.literal_eval(literal)
         except SyntaxError:

@@ -118,7 +118,7 @@ def _read(source: Source) -> Contents:
 
 
 def _label(source: Source, info: zipfile.ZipInfo) -> str:
-    return f"{source.path!r}, member {info.filename!r}"
+    return npy.label_of(source.path, info.filename)
 
 
 def _names(source: Source, infos: list[zipfile.ZipInfo]) -> list[str]:
@@ -162,25 +162,29 @@ def _find(
     source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo, end: int
 ) -> Layout | Unmapped:
     start = _data_start(source, info, end)
-    label = _label(source, info)
     if info.flag_bits & ENCRYPTED:
-        return Unmapped(f"{label} at byte {start} is encrypted, which is not supported")
+        return Unmapped(_encrypted(source, info, start))
     if info.compress_type == STORED:
-        return _layout(source, info, start, label)
+        return _layout(source, info, start)
     return Unmapped(
-        f"{label} at byte {start} is compressed and cannot be mapped: store it with numpy.savez() "
-        "or mmapkit.save_npz(), or load it into memory by open_arrays(..., load_compressed=True)",
+        f"{_label(source, info)} at byte {start} is compressed and cannot be mapped: store it with "
+        "numpy.savez() or mmapkit.save_npz(), or load it into memory by "
+        "open_arrays(..., load_compressed=True)",
         info.file_size,
-        functools.partial(_load, source, archive, info, label),
+        functools.partial(_load, source, archive, info),
     )
+
+
+def _encrypted(source: Source, info: zipfile.ZipInfo, start: int) -> str:
+    return f"{_label(source, info)} at byte {start} is encrypted, which is not supported"
 
 
 def _data_start(source: Source, info: zipfile.ZipInfo, end: int) -> int:
     """Compare a local header with the central directory; return where the member's data begin."""
-    at, label = info.header_offset, _label(source, info)
+    at = info.header_offset
     head = source.peek(LOCAL_HEADER.size + 256, at)
     if len(head) < LOCAL_HEADER.size or head[:4] != LOCAL_MAGIC:
-        raise FormatError(f"{label}: there is no local header at byte {at}")
+        raise FormatError(f"{_label(source, info)}: there is no local header at byte {at}")
     fields = LOCAL_HEADER.unpack_from(head)
     _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = fields
     start: int = at + LOCAL_HEADER.size + name_bytes + extra_bytes
@@ -188,33 +192,38 @@ def _data_start(source: Source, info: zipfile.ZipInfo, end: int) -> int:
         head = source.peek(start - at, at)
     if start + info.compress_size > end:
         raise FormatError(
-            f"{label} takes bytes [{start}, {start + info.compress_size}), but what follows it "
-            f"begins at byte {end}"
+            f"{_label(source, info)} takes bytes [{start}, {start + info.compress_size}), but what "
+            f"follows it begins at byte {end}"
         )
     name = head[LOCAL_HEADER.size : LOCAL_HEADER.size + name_bytes]
-    encoding = "utf-8" if flags & UTF_8 else "cp437"
     if ZIP64_MARK in (packed, size):
         extra = head[LOCAL_HEADER.size + name_bytes : start - at]
         packed, size = _zip64_sizes(extra, packed, size)
-    found = {
-        "name": (name.decode(encoding, "replace"), info.orig_filename),
-        "method": (method, info.compress_type),
-        "encryption": (flags & ENCRYPTED, info.flag_bits & ENCRYPTED),
-        "checksum": (crc, info.CRC),
-        "compressed size": (packed, info.compress_size),
-        "size": (size, info.file_size),
-    }
-    follows = flags & SIZES_FOLLOW  # a writer that could not seek left zeros
-    for what, (local, central) in found.items():
-        if local != central and not (follows and local == 0):
-            raise FormatError(
-                f"{label}: the local header at byte {at} gives {what} {local!r}, the central "
-                f"directory {central!r}"
-            )
-    if info.compress_type == STORED and info.compress_size != info.file_size:
+    if flags & SIZES_FOLLOW:  # a writer that could not seek left zeros
+        crc, packed, size = crc or info.CRC, packed or info.compress_size, size or info.file_size
+    text = name.decode("utf-8" if flags & UTF_8 else "cp437", "replace")
+    local = (text, method, flags & ENCRYPTED, crc, packed, size)
+    central = (
+        info.orig_filename,
+        info.compress_type,
+        info.flag_bits & ENCRYPTED,
+        info.CRC,
+        info.compress_size,
+        info.file_size,
+    )
+    if local != central:
+        names = ("name", "method", "encryption", "checksum", "compressed size", "size")
+        what, left, right = next(
+            found for found in zip(names, local, central, strict=True) if found[1] != found[2]
+        )
         raise FormatError(
-            f"{label} is stored, but the header at byte {at} gives {info.compress_size} and "
-            f"{info.file_size} bytes"
+            f"{_label(source, info)}: the local header at byte {at} gives {what} {left!r}, the "
+            f"central directory {right!r}"
+        )
+    if method == STORED and packed != size:
+        raise FormatError(
+            f"{_label(source, info)} is stored, but the header at byte {at} gives {packed} and "
+            f"{size} bytes"
         )
     return start
 
@@ -235,20 +244,24 @@ def _zip64_sizes(extra: bytes, packed: int, size: int) -> tuple[int, int]:
     return packed, size
 
 
-def _layout(source: Source, info: zipfile.ZipInfo, start: int, label: str) -> Layout:
+def _layout(source: Source, info: zipfile.ZipInfo, start: int) -> Layout:
     """Tell where the array lies in a member whose bytes begin at `start`."""
-    found = npy.read_layout(source, start, start + info.file_size, label)
+    end = start + info.file_size
+    found = npy.read_layout(source, start, end, info.filename, FORMAT.name)
     if found is not None:
-        return found._replace(format=FORMAT.name)  # it is not a .npy file, and cannot grow
+        return found
     if info.filename.endswith(".npy"):
-        raise FormatError(f"{label} does not begin with the bytes of a .npy file, at byte {start}")
+        raise FormatError(
+            f"{_label(source, info)} does not begin with the bytes of a .npy file, at byte {start}"
+        )
     return Layout(np.dtype("u1"), (info.file_size,), "C", start, format=FORMAT.name)
 
 
 def _unpacked(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str
+    source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo
 ) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of a compressed member, chunk by chunk; FormatError at the first wrong."""
+    label = _label(source, info)
     if info.compress_type == DEFLATED and info.file_size > (info.compress_size + 1) * MAX_DEFLATION:
         raise FormatError(
             f"{label}: the header at byte {info.header_offset} promises {info.file_size} bytes out "
@@ -272,18 +285,14 @@ def _unpacked(
 
 
 def _load(
-    source: Source,
-    archive: zipfile.ZipFile,
-    info: zipfile.ZipInfo,
-    label: str,
-    memory: memoryview,
+    source: Source, archive: zipfile.ZipFile, info: zipfile.ZipInfo, memory: memoryview
 ) -> Layout:
-    for at, chunk in _unpacked(archive, info, label):
+    for at, chunk in _unpacked(source, archive, info):
         memory[at : at + len(chunk)] = chunk
     loaded = Source(
         lambda count, offset: bytes(memory[offset : offset + count]), info.file_size, source.path
     )
-    return _layout(loaded, info, 0, label)
+    return _layout(loaded, info, 0)
 
 
 def _verify(
@@ -294,12 +303,11 @@ def _verify(
     view: memoryview,
 ) -> None:
     for info in infos:
-        label = _label(source, info)
         start = _data_start(source, info, places[info.header_offset])
         if info.flag_bits & ENCRYPTED:
-            raise FormatError(f"{label} at byte {start} is encrypted, which is not supported")
+            raise FormatError(_encrypted(source, info, start))
         if info.compress_type != STORED:
-            for _ in _unpacked(archive, info, label):
+            for _ in _unpacked(source, archive, info):
                 pass
             continue
         crc, end = 0, start + info.file_size
@@ -307,8 +315,8 @@ def _verify(
             crc = zlib.crc32(view[at : min(at + CHUNK_BYTES, end)], crc)
         if crc != info.CRC:
             raise FormatError(
-                f"{label}: the checksum of bytes [{start}, {end}) is {crc:#010x}, not "
-                f"{info.CRC:#010x}"
+                f"{_label(source, info)}: the checksum of bytes [{start}, {end}) is {crc:#010x}, "
+                f"not {info.CRC:#010x}"
             )
 
 
