@@ -303,6 +303,28 @@ def test_array_whose_file_is_shorter_raises_and_maps_nothing(rows, size):
         f.truncate(size)
     with pytest.raises(ValueError, match=rf"rows\.npy.*{size} bytes.*\[128, 4928\)"):
         pickle.loads(data)
+    if sys.platform == "linux":
+        with open("/proc/self/maps") as maps:
+            assert str(rows) not in maps.read()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offset": -4},
+        {"offset": 129},
+        {"shape": (101, 12)},
+        {"shape": (1 << 62, 1 << 62)},
+        {"strides": (-48, 4)},
+        {"strides": (49, 4)},
+    ],
+    ids=str,
+)
+def test_layout_that_does_not_fit_is_never_mapped(rows, change):
+    with mk.open_array(rows) as a:
+        reopen, (where, layout) = a.__reduce__()
+        with pytest.raises(ValueError, match=r"rows\.npy.*shorter"):
+            reopen(where, layout._replace(**change))
 
 
 def test_layout_that_was_pickled_counts_and_not_a_new_header(np, rows):
