@@ -43,7 +43,7 @@ def flags():
     """Compiler and linker flags for this platform and these switches."""
     if MSVC:
         return ["/std:c11", "/experimental:c11atomics", "/O2"], []
-    compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden"]
+    compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden"]
     link_flags = []
     if os.environ.get("WERROR"):
         compile_flags += ["-Wall", "-Werror"]

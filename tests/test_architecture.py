@@ -38,7 +38,7 @@ EDGES = {
     "gather": {"_native"},
     "sharded": {"_native", "array", "errors", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
-    "saving": {"array", "views", "formats.*"},
+    "saving": {"array", "errors", "views", "formats.*"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import mmapkit
+from mmapkit.formats import registry
 
 from .optional import need
 
@@ -65,6 +66,14 @@ def run(test):
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     runner.run(test, out=said.append, clear_globs=True)
     assert runner.failures == 0, "".join(said)
+
+
+@pytest.fixture(autouse=True)
+def known_formats():
+    """Forget the formats that examples register."""
+    before = list(registry._formats)
+    yield
+    registry._formats[:] = before
 
 
 @pytest.fixture
@@ -146,7 +155,9 @@ class TestPages:
         text = (ROOT / "docs" / "api.md").read_text("utf-8")
         assert [name for name in mmapkit.__all__ if not re.search(rf"(`|## ){name}\b", text)] == []
 
-    @pytest.mark.parametrize("kind", ["Mapping", "MappedArray", "Residency"])
+    @pytest.mark.parametrize(
+        "kind", ["Mapping", "MappedArray", "MappedArrays", "ShardedArray", "Residency"]
+    )
     def test_every_public_method_is_in_the_list_of_names(self, kind):
         text = (ROOT / "docs" / "api.md").read_text("utf-8")
         public = [name for name in dir(getattr(mmapkit, kind)) if not name.startswith("_")]

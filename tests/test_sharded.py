@@ -165,15 +165,15 @@ def test_whole_array(s, files):
     whole = np.asarray(s)
     same(whole, files[1])
     if s.contiguous:
-        same(np.asarray(s, copy=False), files[1])
+        same(s.__array__(copy=False), files[1])
         whole[-1] = files[1][-1] = -9
         assert np.load(files[0][-1])[-1].tolist() == [-9, -9]
         assert np.shares_memory(whole, s[3:700])
     else:
         with pytest.raises(ValueError, match="not contiguous"):
-            np.asarray(s, copy=False)
+            s.__array__(copy=False)
     with pytest.raises(ValueError, match="copy"):
-        np.asarray(s, "f8", copy=False)
+        s.__array__("f8", copy=False)
     same(np.asarray(s, "f8"), files[1].astype("f8"))
     copy = np.array(s)
     copy[...] = 0

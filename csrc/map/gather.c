@@ -28,15 +28,15 @@
 #define CACHE_AHEAD 24
 
 size_t mmk_gather_find_bad(const int64_t *rows, size_t count, size_t row_count) {
-    int64_t limit = (int64_t)row_count, low = 0, high = -1;
-    for (size_t i = 0; i < count; i++) { /* no exit: vectorises */
-        low = rows[i] < low ? rows[i] : low;
-        high = rows[i] > high ? rows[i] : high;
-    }
-    if (low >= -limit && high < limit)
+    uint64_t limit = row_count, bad = 0;
+    /* A row below -limit makes the first sum negative, one from limit on the second; what wraps is
+     * negative, too. All signs are collected without a branch, so that the loop vectorises. */
+    for (size_t i = 0; i < count; i++)
+        bad |= ((uint64_t)rows[i] + limit) | (limit - 1 - (uint64_t)rows[i]);
+    if ((int64_t)bad >= 0)
         return count;
     for (size_t i = 0; i < count; i++)
-        if (rows[i] < -limit || rows[i] >= limit)
+        if (rows[i] < -(int64_t)limit || rows[i] >= (int64_t)limit)
             return i;
     return count;
 }

@@ -873,13 +873,16 @@ cdef class Region:
         """Bytes of the file, read without faulting a page in; fewer if it is shorter."""
         cdef size_t done = 0
         cdef mmk_status status
+        cdef char *to
         self._pin()
         try:
             if self.c.backend == MMK_BACKEND_MEMORY:
                 return self.read(offset, min(count, self.c.size_bytes - offset))
             result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>count)
-            status = mmk_os_file_read(self.c.file.handle, self.c.offset + offset,
-                                      PyBytes_AS_STRING(result), count, &done)
+            to = PyBytes_AS_STRING(result)
+            with nogil:
+                status = mmk_os_file_read(self.c.file.handle, self.c.offset + offset, to, count,
+                                          &done)
             self._raise(status, "read the file")
             return result if done == count else result[:done]
         finally:

@@ -351,6 +351,11 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
     def _require_writable(self) -> None:
         if not self._view.flags.writeable:
+            if self.mode != "r":
+                raise TypeError(
+                    "cannot store: the array's memory is read-only, by protect('r') or because it "
+                    "was loaded from a file that was opened with mode 'r'"
+                )
             raise TypeError(
                 f"cannot store into {self.path!r}: it was opened with mode {self.mode!r}; open it "
                 "with mode 'r+', or with 'c' for changes that are not written"
@@ -609,7 +614,7 @@ def open_array(
         if offset is None:
             explained = not (dtype is None and shape is None and strides is None)
             source = Source(mapping._peek, mapping.size, mapping.path)
-            found = registry.sole_layout(source, explained=explained)
+            found = registry.sole_layout(source, mode, explained=explained)
         if found is None:
             found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order, strides)
         else:

@@ -15,7 +15,7 @@ from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import registry
 from mmapkit.formats.format import Contents, Format, Member, Source
 from mmapkit.formats.layout import Layout
-from mmapkit.mapping import Mapping, anonymous
+from mmapkit.mapping import MODES_ELSEWHERE, Mapping, anonymous
 from mmapkit.mapping import open as open_mapping
 
 if TYPE_CHECKING:
@@ -105,6 +105,10 @@ class MappedArrays(Dict[Any, MappedArray]):
         """Return the number of arrays."""
         return len(self._makers)
 
+    def _ipython_key_completions_(self) -> list[Any]:
+        """Let notebooks complete the names."""
+        return list(self)
+
     # As for ndarrays, equality of the content would be no bool.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -130,7 +134,7 @@ class MappedArrays(Dict[Any, MappedArray]):
             raise ValueError("the arrays are closed")
 
     def _open_arrays(self) -> list[MappedArray]:
-        return [array for array in self._made.values() if not array.closed]
+        return [array for array in list(self._made.values()) if not array.closed]
 
     def _mappings(self) -> list[Mapping]:
         found = [array.mapping for array in self._open_arrays()]
@@ -291,15 +295,18 @@ def _is_one_file(file: object) -> bool:
     return isinstance(file, (str, bytes, os.PathLike, int)) or hasattr(file, "fileno")
 
 
-def _of_paths(paths: list[Any], mode: str) -> MappedArrays:
+def _of_paths(paths: list[Any], mode: str, places: list[str] | None = None) -> MappedArrays:
+    """Open a file for each path; unpickled ones in the `places` that the paths meant."""
     makers: dict[Any, Callable[[], MappedArray]] = {}
-    for path in paths:
+    for number, path in enumerate(paths):
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise TypeError(f"a sequence must be of paths, not of {type(path).__name__}")
         if path in makers:
             raise ValueError(f"{path!r} stands twice in the sequence of paths")
-        makers[path] = _Opener(path, mode)
-    found = MappedArrays(makers, mode, (open_arrays, (paths, mode)))
+        makers[path] = _Opener(path if places is None else places[number], mode)
+    places = places or [os.path.abspath(os.fsdecode(path)) for path in paths]
+    again = (_of_paths, (paths, MODES_ELSEWHERE[mode], places))
+    found = MappedArrays(makers, mode, again)
     try:
         for path in paths:  # at once, so that a file that is not there raises here
             found[path]
@@ -325,12 +332,7 @@ def _of_mapping(mapping: Mapping, load_compressed: bool) -> MappedArrays:
     """See a mapping of a whole file as its arrays; also unpickles."""
     source = Source(mapping._peek, mapping.size, mapping.path)
     format = registry.find(source)
-    if mapping.mode not in format.modes:
-        why = f": {format.refusal}" if format.refusal else ""
-        raise ValueError(
-            f"{mapping.path!r} is of the format {format.name}, which cannot be opened with mode "
-            f"{mapping.mode!r}{why}"
-        )
+    registry.require_mode(format, mapping.mode, mapping.path)
     contents = format.read(source)
     makers: dict[Any, Callable[[], MappedArray]] = {
         name: _Maker(mapping, name, member, load_compressed)

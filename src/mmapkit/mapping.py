@@ -52,7 +52,8 @@ _MODES: Final = {
     "x+": (_WRITE | _CREATE | _EXCLUSIVE, _WRITE_MODE),
     "c": (0, _COPY_MODE),
 }
-_MODES_ELSEWHERE: Final = {"r": "r", "r+": "r+", "w+": "r+", "x+": "r+", "c": "r"}
+# mode -> how another process opens the same bytes: no new file, no private changes
+MODES_ELSEWHERE: Final = {"r": "r", "r+": "r+", "w+": "r+", "x+": "r+", "c": "r"}
 _CHUNK_BYTES = 1 << 20
 
 
@@ -136,7 +137,7 @@ class Mapping(Region):
             raise TypeError("a mapping without a path cannot be pickled: it has no name elsewhere")
         length = None if self._follows_file else self.size
         backend = "read" if self.backend == "read" else "auto"
-        mode = _MODES_ELSEWHERE[self.mode]
+        mode = MODES_ELSEWHERE[self.mode]
         return (self.path, mode, self.offset, length, self._reserve, backend)
 
     # --- views ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mmapkit.array import _raise_if_any_lost
+from mmapkit.errors import MappingFault
 from mmapkit.formats import npy, npz
 from mmapkit.views import storable_dtype
 
@@ -120,25 +121,19 @@ def _replacing(path: str) -> Iterator[IO[bytes]]:
     folder = os.path.dirname(path)
     beside = os.path.join(folder, f".mmapkit-{os.urandom(8).hex()}.tmp")
     try:
-        file = open(beside, "xb")  # noqa: SIM115
-    except OSError as error:
-        error.filename = path
-        raise
-    try:
-        try:
+        with open(beside, "xb") as file:
             yield file
             file.flush()
             if mode is not None:
                 os.chmod(beside, stat.S_IMODE(mode))
             os.fsync(file.fileno())
-        finally:
-            file.close()
         os.replace(beside, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(beside)
-        if isinstance(error, OSError) and error.filename in (None, beside):
-            error.filename, error.filename2 = path, None
+        # What a mapped array lost is another file's matter.
+        if isinstance(error, OSError) and not isinstance(error, MappingFault):
+            raise OSError(error.errno, error.strerror, path) from error
         raise
     _sync_folder(folder)
 

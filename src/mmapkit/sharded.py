@@ -16,7 +16,7 @@ from mmapkit._native import allocation_granularity
 from mmapkit.array import MappedArray, open_array
 from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.gather import checked_out, indices_of
-from mmapkit.mapping import open_side_by_side
+from mmapkit.mapping import MODES_ELSEWHERE, open_side_by_side
 from mmapkit.views import storable_dtype
 
 if TYPE_CHECKING:
@@ -415,7 +415,7 @@ class ShardedArray:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: paths and mode; mode ``"c"`` becomes ``"r"``."""
         self._require_open()
-        return (ShardedArray, (self.shards, "r" if self._mode == "c" else self._mode))
+        return (ShardedArray, (self.shards, MODES_ELSEWHERE[self._mode]))
 
 
 def _clip(wanted: range, low: int, high: int) -> range:

@@ -72,12 +72,12 @@ def read_layout(
     if head[:6] != MAGIC:
         return None
     version = tuple(head[6:8])
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise FormatError(f"{label}: unknown .npy version {version} at byte {offset + 6}")
     width = 2 if version == (1, 0) else 4
     start = 8 + width
     if len(head) < start:
         raise FormatError(f"{label}: the header is cut short at byte {offset + len(head)}")
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise FormatError(f"{label}: unknown .npy version {version} at byte {offset + 6}")
     length = int.from_bytes(head[8:start], "little")
     if length > MAX_HEADER_BYTES:
         raise FormatError(

@@ -48,6 +48,10 @@ MAX_DEFLATION: Final = 1032
 CHUNK_BYTES: Final = 1 << 20
 
 
+class _BeforeFile(OSError):
+    """What zipfile expects of a file: it seeks an end record longer than the file."""
+
+
 class _SourceFile(io.RawIOBase):
     """A source as the file object that zipfile wants."""
 
@@ -68,7 +72,7 @@ class _SourceFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         base = (0, self._position, self._source.size)[whence]
         if base + offset < 0:
-            raise ValueError(f"byte {base + offset} lies before the file")
+            raise _BeforeFile(f"byte {base + offset} lies before the file")
         self._position = base + offset
         return self._position
 
@@ -93,11 +97,17 @@ def _read(source: Source) -> Contents:
     file = _SourceFile(source)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        ValueError,
+        struct.error,
+        _BeforeFile,
+    ) as error:
         raise FormatError(
             f"{source.path!r} is no zip archive: {error} (before byte {file.tell()})"
         ) from None
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
     places = _places(source, archive)
     names = _names(source, infos)
     members: dict[str, Member] = {
@@ -239,35 +249,22 @@ def _unpacked(
     archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str
 ) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of a compressed member, chunk by chunk; FormatError at the first wrong."""
-    import zipfile
-
     if info.compress_type == DEFLATED and info.file_size > (info.compress_size + 1) * MAX_DEFLATION:
         raise FormatError(
             f"{label}: the header at byte {info.header_offset} promises {info.file_size} bytes out "
             f"of {info.compress_size}"
         )
-    wrong = [
-        zlib.error,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-    ]
-    if info.compress_type == zipfile.ZIP_LZMA:
-        import lzma
-
-        wrong.append(lzma.LZMAError)
     done = 0
     try:
         with archive.open(info) as member:
             while chunk := member.read(min(CHUNK_BYTES, info.file_size - done)):
                 yield done, chunk
                 done += len(chunk)
-    except (OSError, *wrong) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # bz2's have none
+    except Exception as error:
+        # Each decompressor has errors of its own; those of the system stay what they are.
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             raise
-        raise FormatError(f"{label}, at byte {info.header_offset}: {error}") from None
+        raise FormatError(f"{label}, at byte {info.header_offset}: {error}") from error
     if done != info.file_size:
         raise FormatError(
             f"{label}, at byte {info.header_offset}: {done} bytes instead of {info.file_size}"

@@ -9,7 +9,7 @@ from mmapkit.formats import npy, npz, safetensors
 from mmapkit.formats.format import Format, Member, Source, Unmapped
 from mmapkit.formats.layout import Layout
 
-__all__ = ["find", "recognise", "register_format", "resolve", "sole_layout"]
+__all__ = ["find", "recognise", "register_format", "require_mode", "resolve", "sole_layout"]
 
 # Asked in this order.
 _formats: Final = [npy.FORMAT, npz.FORMAT, safetensors.FORMAT]
@@ -39,7 +39,8 @@ def register_format(format: Format) -> None:
     ...         raise mk.FormatError(f"{source.path!r}: byte 4 promises {count} numbers")
     ...     return Contents({"values": Layout(np.dtype("<f8"), (count,), "C", 8, format="toy")})
     >>> mk.register_format(Format("toy", lambda source: source.head[:4] == b"TOY1", read))
-    >>> _ = open("a.toy", "wb").write(b"TOY1" + bytes([2, 0, 0, 0]) + bytes(16))
+    >>> with open("a.toy", "wb") as file:
+    ...     _ = file.write(b"TOY1" + bytes([2, 0, 0, 0]) + bytes(16))
     >>> with mk.open_arrays("a.toy") as d:
     ...     d["values"][:].tolist()
     [0.0, 0.0]
@@ -79,10 +80,20 @@ def find(source: Source) -> Format:
 
 def resolve(member: Member) -> Layout | Unmapped:
     """Return where a member lies, or why that cannot be said."""
-    return member() if not isinstance(member, Layout | Unmapped) else member
+    return member() if not isinstance(member, (Layout, Unmapped)) else member
 
 
-def sole_layout(source: Source, *, explained: bool) -> Layout | None:
+def require_mode(format: Format, mode: str, path: str | None) -> None:
+    """Raise ValueError if the format's files cannot be opened so."""
+    if mode not in format.modes:
+        why = f": {format.refusal}" if format.refusal else ""
+        raise ValueError(
+            f"{path!r} is of the format {format.name}, which cannot be opened with mode {mode!r}"
+            + why
+        )
+
+
+def sole_layout(source: Source, mode: str, *, explained: bool) -> Layout | None:
     """Return where the one array of a file lies; None for a raw file.
 
     `explained` says that the caller told what is in the file: one of several arrays is raw then.
@@ -90,7 +101,9 @@ def sole_layout(source: Source, *, explained: bool) -> Layout | None:
     Raises
     ------
     FormatError
-        If the file holds several arrays and is named so.
+        If the file holds several arrays and is named so, or not what its format promises.
+    ValueError
+        If the format does not allow the mode.
     """
     format = recognise(source)
     if format is None:
@@ -102,6 +115,7 @@ def sole_layout(source: Source, *, explained: bool) -> Layout | None:
                 "offset= to see its bytes"
             )
         return None
+    require_mode(format, mode, source.path)
     (member,) = format.read(source).members.values()
     found = resolve(member)
     if isinstance(found, Unmapped):
