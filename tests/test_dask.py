@@ -152,6 +152,16 @@ def test_file_that_is_read_instead_of_mapped(a):
         assert float(again[3].sum()) == np.sum(a[3])
 
 
+def test_members_of_an_archive(tmp_path):
+    np.savez(tmp_path / "m.npz", x=np.arange(500), y=np.ones((300, 4)))
+    with mk.open_arrays(tmp_path / "m.npz") as members:
+        x, y = members["x"].to_dask("800 B"), members["y"].to_dask()
+        assert (x.npartitions, x.name == y.name) == (5, False)
+        assert int(x.sum()) + float(y.sum()) == 124_750 + 1200
+        again = pickle.loads(pickle.dumps(y))
+    assert float(again.sum()) == 1200
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="mapped files keep their names there")
 def test_array_that_was_unpickled_opens_its_file_late(a, tmp_path):
     from mmapkit.dask import Source

@@ -266,6 +266,18 @@ def test_arrays_that_share_a_mapping_get_one_each(np, rows):
     assert (first.mapping.closed, second.mapping.closed) == (True, True)
 
 
+def test_members_of_an_archive_get_a_mapping_each(np, tmp_path):
+    np.savez(tmp_path / "m.npz", x=np.arange(5), y=np.ones((3, 4)))
+    with mk.open_arrays(tmp_path / "m.npz") as members:
+        x, y = pickle.loads(pickle.dumps([members["x"], members["y"]]))
+        assert x.mapping is not y.mapping
+        x.close()
+        assert x.mapping.closed
+        assert members["x"][4] == 4
+    with y:
+        assert (y.shape, float(np.sum(y))) == ((3, 4), 12.0)
+
+
 def test_strides_and_an_offset_of_the_mapping_come_back(np, file, pattern):
     from mmapkit.formats.layout import Layout
 
