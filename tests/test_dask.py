@@ -143,6 +143,40 @@ def test_every_dtype_and_shape(tmp_path, dtype, shape):
         assert found.tobytes() == np.asarray(a).tobytes()
 
 
+def test_file_that_is_read_instead_of_mapped(a):
+    with mk.MappedArray(mk.open(a.path, backend="read"), a._layout) as read:
+        d = read.to_dask("30 kB")
+        assert float(d.sum()) == np.sum(a)
+        again = pickle.loads(pickle.dumps(d))
+        assert again.name == d.name
+        assert float(again[3].sum()) == np.sum(a[3])
+
+
+def test_members_of_an_archive(tmp_path):
+    np.savez(tmp_path / "m.npz", x=np.arange(500), y=np.ones((300, 4)))
+    with mk.open_arrays(tmp_path / "m.npz") as members:
+        x, y = members["x"].to_dask("800 B"), members["y"].to_dask()
+        assert (x.npartitions, x.name == y.name) == (5, False)
+        assert int(x.sum()) + float(y.sum()) == 124_750 + 1200
+        again = pickle.loads(pickle.dumps(y))
+    assert float(again.sum()) == 1200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mapped files keep their names there")
+def test_array_that_was_unpickled_opens_its_file_late(a, tmp_path):
+    from mmapkit.dask import Source
+
+    data = pickle.dumps(Source(a))
+    os.rename(a.path, tmp_path / "b.npy")
+    source = pickle.loads(data)  # as a scheduler does, which does not see the file
+    assert (source.shape, source.dtype, source.ndim) == (a.shape, a.dtype, 2)
+    assert pickle.dumps(source) == data
+    with pytest.raises(FileNotFoundError, match=r"a\.npy"):
+        source[3,]
+    os.rename(tmp_path / "b.npy", a.path)
+    assert source[3, 5:7].tolist() == [95, 96]
+
+
 def test_meta_is_an_empty_ndarray(a):
     meta = a.to_dask()._meta
     assert (type(meta), meta.shape, meta.dtype) == (np.ndarray, (0, 0), a.dtype)

@@ -1,6 +1,5 @@
 """Other libraries over the same bytes: zero-copy is shown by the address."""
 
-import sys
 import warnings
 
 import pytest
@@ -277,8 +276,7 @@ import sys, numpy as np, mmapkit as mk
 with mk.create_array("a.npy", 3) as a:
     a += 1
     np.asarray(a), memoryview(a).release()
-heavy = {"torch", "dask", "pyarrow", "numba", "h5py", "zarr", "joblib", "uuid"}
+heavy = {"torch", "dask", "pyarrow", "numba", "h5py", "zarr", "joblib"}
 print(sorted(heavy & set(sys.modules)))
 """
     assert run_python(script).stdout == "[]\n"
-    assert sys.modules  # the script's, not ours

@@ -266,6 +266,18 @@ def test_arrays_that_share_a_mapping_get_one_each(np, rows):
     assert (first.mapping.closed, second.mapping.closed) == (True, True)
 
 
+def test_members_of_an_archive_get_a_mapping_each(np, tmp_path):
+    np.savez(tmp_path / "m.npz", x=np.arange(5), y=np.ones((3, 4)))
+    with mk.open_arrays(tmp_path / "m.npz") as members:
+        x, y = pickle.loads(pickle.dumps([members["x"], members["y"]]))
+        assert x.mapping is not y.mapping
+        x.close()
+        assert x.mapping.closed
+        assert members["x"][4] == 4
+    with y:
+        assert (y.shape, float(np.sum(y))) == ((3, 4), 12.0)
+
+
 def test_strides_and_an_offset_of_the_mapping_come_back(np, file, pattern):
     from mmapkit.formats.layout import Layout
 
@@ -303,6 +315,28 @@ def test_array_whose_file_is_shorter_raises_and_maps_nothing(rows, size):
         f.truncate(size)
     with pytest.raises(ValueError, match=rf"rows\.npy.*{size} bytes.*\[128, 4928\)"):
         pickle.loads(data)
+    if sys.platform == "linux":
+        with open("/proc/self/maps") as maps:
+            assert str(rows) not in maps.read()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offset": -4},
+        {"offset": 129},
+        {"shape": (101, 12)},
+        {"shape": (1 << 62, 1 << 62)},
+        {"strides": (-48, 4)},
+        {"strides": (49, 4)},
+    ],
+    ids=str,
+)
+def test_layout_that_does_not_fit_is_never_mapped(rows, change):
+    with mk.open_array(rows) as a:
+        reopen, (where, layout) = a.__reduce__()
+        with pytest.raises(ValueError, match=r"rows\.npy.*shorter"):
+            reopen(where, layout._replace(**change))
 
 
 def test_layout_that_was_pickled_counts_and_not_a_new_header(np, rows):

@@ -37,7 +37,8 @@ def to_dask(array: MappedArray, chunks: Any) -> Any:
         dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype),
         lock=False,
         asarray=False,
-        inline_array=True,  # a reference is smaller than the name of a task that holds it
+        # A task of its own for the array would be run by one worker, and all others would ask it.
+        inline_array=True,
         meta=np.empty((0,) * array.ndim, array.dtype),
     )
 
@@ -87,6 +88,7 @@ class Source:
         return (reference, self.shape, self.dtype)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Keep the reference, and open nothing yet."""
         self._opened = None
         self._reference, self.shape, self.dtype = state
         self.ndim = len(self.shape)
