@@ -12,15 +12,16 @@ from mmapkit.errors import MappingFault
 _Readable = ReadableBuffer | npt.NDArray[Any]
 _Writeable = WriteableBuffer | npt.NDArray[Any]
 
-@disjoint_base
 class BufferProxy:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@disjoint_base
 class Reservation:
     @property
     def size(self) -> int: ...
     def __init__(self, size: int) -> None: ...
 
+@disjoint_base
 class Span:
     @property
     def size(self) -> int: ...

@@ -414,7 +414,10 @@ cdef class Region:
 
     def __del__(self):
         if self.opened and mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
-            import warnings
+            try:
+                import warnings
+            except ImportError:  # the interpreter is on its way out
+                return
             warnings.warn(f"collected with a fault that nobody was told of: {self._fault()}",
                           _errors.UnraisedFaultWarning, source=self)
 
