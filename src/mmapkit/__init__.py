@@ -16,6 +16,9 @@ from mmapkit.residency import Residency, residency
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from mmapkit.array import MappedArray, create_array, open_array
+    from mmapkit.passes.parallel import map_blocks
+    from mmapkit.passes.running import Blocks
+    from mmapkit.passes.sources import blocks
 
 __version__ = "0.1.0"
 
@@ -29,6 +32,10 @@ __all__ = [
     "MappedArray",
     "open_array",
     "create_array",
+    # passes
+    "blocks",
+    "map_blocks",
+    "Blocks",
     # memory
     "Residency",
     "residency",
@@ -46,15 +53,22 @@ __all__ = [
 ]
 
 _NUMBERS = {"MappedArray", "open_array", "create_array"}
+_PASSES = {"blocks": "sources", "map_blocks": "parallel", "Blocks": "running"}
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs numpy when it is first used."""
+    """Import what costs time, such as numpy, when it is first used."""
     if name in _NUMBERS:
         from mmapkit import array
 
         globals().update({number: getattr(array, number) for number in _NUMBERS})
         return globals()[name]
+    if name in _PASSES:
+        from importlib import import_module
+
+        found = getattr(import_module(f"mmapkit.passes.{_PASSES[name]}"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
