@@ -9,8 +9,8 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -195,7 +195,6 @@ class _Job:
 
 def _drive(
     job: _Job,
-    executor: Executor,
     place: Place,
     limit: int,
     submit: Callable[[int, bool], Future[list[Any]]],
@@ -206,22 +205,18 @@ def _drive(
     flying: dict[Future[list[Any]], int] = {}
     steps = iter(range(job.plan.cuts.step_count))
     done_rows = 0
-    try:
-        while True:
-            while len(flying) < limit and (step := next(steps, None)) is not None:
-                flying[submit(step, place.scout(step))] = step
-            if not flying:
-                return
-            done, _ = wait(flying, POLL_S, FIRST_COMPLETED)
-            for future in done:
-                step = flying.pop(future)
-                finish(step, future.result())
-                first, last = job.plan.cuts.rows(step)
-                done_rows += last - first
-                report(done_rows * job.plan.lie.width)
-    finally:
-        job.stop.set()
-        executor.shutdown(wait=False, cancel_futures=True)
+    while True:
+        while len(flying) < limit and (step := next(steps, None)) is not None:
+            flying[submit(step, place.scout(step))] = step
+        if not flying:
+            return
+        done, _ = wait(flying, POLL_S, FIRST_COMPLETED)
+        for future in done:
+            step = flying.pop(future)
+            finish(step, future.result())
+            first, last = job.plan.cuts.rows(step)
+            done_rows += last - first
+            report(done_rows * job.plan.lie.width)
 
 
 def _in_threads(
@@ -230,7 +225,7 @@ def _in_threads(
     results: dict[int, list[Any]],
     report: Callable[[int], object],
 ) -> None:
-    with contextlib.closing(job.plan.begin()) as place, _stopped(job):
+    with contextlib.closing(job.plan.begin()) as place:
 
         def run(step: int, cold: bool) -> list[Any]:
             if job.stop.is_set():
@@ -246,23 +241,19 @@ def _in_threads(
             return found
 
         with ThreadPoolExecutor(count, "mmapkit-map") as executor:
-            _drive(
-                job,
-                executor,
-                place,
-                count + WAITING,
-                lambda step, cold: executor.submit(run, step, cold),
-                results.__setitem__,
-                report,
-            )
-
-
-@contextlib.contextmanager
-def _stopped(job: _Job) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        job.stop.set()
+            try:
+                _drive(
+                    job,
+                    place,
+                    count + WAITING,
+                    lambda step, cold: executor.submit(run, step, cold),
+                    results.__setitem__,
+                    report,
+                )
+            except BaseException:
+                job.stop.set()
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 # --- processes ------------------------------------------------------------------------------------
@@ -346,7 +337,6 @@ def _in_processes(
         try:
             _drive(
                 job,
-                executor,
                 place,
                 count + WAITING,
                 lambda step, cold: executor.submit(_run_in_worker, step, cold),
@@ -363,4 +353,4 @@ def _end(executor: Any) -> None:
     """End workers that nobody waits for any more."""
     for process in list((executor._processes or {}).values()):
         process.terminate()
-    executor.shutdown()
+    executor.shutdown(cancel_futures=True)
