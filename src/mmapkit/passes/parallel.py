@@ -211,9 +211,15 @@ def _drive(
         if not flying:
             return
         done, _ = wait(flying, POLL_S, FIRST_COMPLETED)
-        for future in done:
+        while done:
+            future = done.pop()
             step = flying.pop(future)
-            finish(step, future.result())
+            try:
+                finish(step, future.result())
+            finally:
+                # Its error would hold this frame with it, and the frames below that the blocks,
+                # until the garbage collector broke the cycle.
+                del future
             first, last = job.plan.cuts.rows(step)
             done_rows += last - first
             report(done_rows * job.plan.lie.width)

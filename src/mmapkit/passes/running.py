@@ -8,6 +8,7 @@ import weakref
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from concurrent.futures import Future
     from types import TracebackType
     from typing import Any, Self
 
@@ -108,14 +109,15 @@ def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
             held[step] = place.load(step, place.scout(step))
 
     held: dict[int, Loaded] = {}
+    coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
     try:
         with ThreadPoolExecutor(1, "mmapkit-blocks") as helper:
-            coming = helper.submit(advance, 0)
+            coming.append(helper.submit(advance, 0))
             for step in range(cuts.step_count):
-                coming.result()
-                coming = helper.submit(advance, step + 1)
+                coming.pop().result()
+                coming.append(helper.submit(advance, step + 1))
                 yield from place.blocks(step, held[step])
-            coming.result()
+            coming.pop().result()
             advance(cuts.step_count + 1)
     finally:
         for step, loaded in held.items():
