@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
-from mmapkit.passes import choice, cuts
+from mmapkit.passes import cache, choice, cuts
 
 PAGE = mk.page_size()
 MIB = 1 << 20
@@ -445,6 +445,44 @@ def test_abandoned_pass_gives_its_mapping_back(big):
         assert m.exports == 0
 
 
+@pytest.mark.parametrize("how", ["map", "read", "mapping"])
+def test_pass_that_is_under_way_at_exit_does_no_harm(big, run_python, how):
+    ended = run_python(
+        """
+import sys
+import mmapkit as mk
+path, how = sys.argv[1:]
+m = mk.open(path)
+running = iter(m.blocks() if how == "mapping" else mk.blocks(path, how))
+block = next(running)
+""",
+        big,
+        how,
+    )
+    assert ended.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to itself")
+@pytest.mark.parametrize("how", ["map", "read"])
+def test_ctrl_c_ends_a_pass_and_its_thread(big, run_python, how):
+    said = run_python(
+        """
+import signal, sys, threading, time
+import mmapkit as mk
+path, how = sys.argv[1:]
+try:
+    for number, block in enumerate(mk.blocks(path, how)):
+        if number == 2:
+            signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print(number, threading.active_count())
+""",
+        big,
+        how,
+    ).stdout
+    assert said == "2 1\n"
+
+
 # --- manners --------------------------------------------------------------------------------------
 
 
@@ -510,6 +548,34 @@ def test_what_was_resident_in_parts_is_so_again(big, way):
         after = m.residency().pages
     assert after[before].all()
     assert not after[~before].any()
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(0, 70), st.integers(0, PAGE - 1))
+def test_traces_tell_what_was_not_resident(flags, upto, start):
+    def look(offset, length):
+        first = offset // PAGE
+        return bytes(flags[first : first - -length // PAGE])
+
+    end = len(flags) * PAGE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "FOLIO_BYTES", PAGE)
+        patch.setattr(cache, "LOOK_BYTES", 7 * PAGE)
+        patch.setattr(cache, "HORIZON_BYTES", 3 * PAGE)
+        traces = cache.Traces(look, min(start, end), end)
+        for at in range(0, end, 2 * PAGE):
+            cold = traces.scout(max(at, start), at + 2 * PAGE)
+            assert cold == (not all(flags[at // PAGE : at // PAGE + 2]))
+        ranges = [*traces.leave(min(upto * PAGE, end)), *traces.leave(None)]
+    found = [page for first, last in ranges for page in range(first // PAGE, last // PAGE)]
+    assert found == [page for page, resident in enumerate(flags) if not resident]
+
+
+def test_what_the_system_does_not_tell_is_somebody_elses():
+    traces = cache.Traces(lambda *where: None, 0, 100 * MIB)
+    assert traces.scout(0, MIB)
+    assert traces.share is None
+    assert list(traces.leave(50 * MIB)) == []
+    assert list(traces.leave(None)) == []
 
 
 @linux

@@ -158,9 +158,10 @@ class _Job:
             try:
                 with loaded.mapping.guard():
                     result = self.fn(block)
-                    self.store(first, last, result) if self.out is not None else results.append(
-                        result
-                    )
+                    if self.out is None:
+                        results.append(result)
+                    else:
+                        self.store(first, last, result)
             except BaseException as error:
                 error.add_note(f"in block [{first}, {last}) of map_blocks()")
                 raise
@@ -202,18 +203,18 @@ def _drive(
     report: Callable[[int], object],
 ) -> None:
     """Keep so many steps in flight, and take their results as they come."""
-    flying: dict[Future[list[Any]], int] = {}
+    flying: dict[int, Future[list[Any]]] = {}
     steps = iter(range(job.plan.cuts.step_count))
     done_rows = 0
     while True:
         while len(flying) < limit and (step := next(steps, None)) is not None:
-            flying[submit(step, place.scout(step))] = step
+            flying[step] = submit(step, place.scout(step))
         if not flying:
             return
-        done, _ = wait(flying, POLL_S, FIRST_COMPLETED)
-        while done:
-            future = done.pop()
-            step = flying.pop(future)
+        wait(flying.values(), POLL_S, FIRST_COMPLETED)
+        # In order, so that of many errors the first block's is the one that is raised.
+        for step in [step for step, future in flying.items() if future.done()]:
+            future = flying.pop(step)
             try:
                 finish(step, future.result())
             finally:
@@ -225,6 +226,22 @@ def _drive(
             report(done_rows * job.plan.lie.width)
 
 
+def _do(
+    job: _Job, place: Place, step: int, cold: bool, leave: Callable[[int, Loaded], None]
+) -> list[Any]:
+    """Load a step, work on it, and leave it."""
+    loaded = place.load(step, cold)
+    try:
+        found = job.work(place, step, loaded)
+    except BaseException:
+        job.stop.set()
+        with contextlib.suppress(Exception):  # the first error is the one that matters
+            place.release(step, loaded)
+        raise
+    leave(step, loaded)
+    return found
+
+
 def _in_threads(
     job: _Job,
     count: int,
@@ -234,17 +251,7 @@ def _in_threads(
     with contextlib.closing(job.plan.begin()) as place:
 
         def run(step: int, cold: bool) -> list[Any]:
-            if job.stop.is_set():
-                return []
-            loaded = place.load(step, cold)
-            try:
-                found = job.work(place, step, loaded)
-            except BaseException:
-                with contextlib.suppress(Exception):  # the first error is the one that matters
-                    place.release(step, loaded)
-                raise
-            place.leave(step, loaded)
-            return found
+            return [] if job.stop.is_set() else _do(job, place, step, cold, place.leave)
 
         with ThreadPoolExecutor(count, "mmapkit-map") as executor:
             try:
@@ -308,11 +315,7 @@ def _begin_worker(payload: bytes) -> None:
 
 def _run_in_worker(step: int, cold: bool) -> list[Any]:
     job, place = _worker
-    loaded = place.load(step, cold)
-    try:
-        return job.work(place, step, loaded)
-    finally:
-        place.release(step, loaded)
+    return _do(job, place, step, cold, place.release)
 
 
 def _in_processes(

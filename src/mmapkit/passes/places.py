@@ -100,7 +100,7 @@ class Place:
 
     def passed(self, step: int) -> None:
         """Take what a step read in out of the page cache, once all before it has gone, too."""
-        if self._traces is None or not self._drop_behind:
+        if self._traces is None:
             return
         with self._lock:
             self._left.add(step)
@@ -127,14 +127,15 @@ class Place:
         """Take out of the page cache what the pass brought in."""
         assert self._traces is not None
         for first, last in self._traces.leave(upto):
-            self._evict_range(first, last)
+            if self._drop_behind:
+                self._evict_range(first, last)
 
     def _evict_range(self, first: int, last: int) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
         """Let everything go; after this nothing is loaded any more."""
-        if self._traces is not None and self._drop_behind:
+        if self._traces is not None:
             with self._lock:
                 self._evict(None)
 
