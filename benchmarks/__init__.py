@@ -1,3 +1,12 @@
 """Benchmarks: mmapkit against its rivals, both in one run, answers checked. See README.md."""
 
-TOPICS = ("access", "arrays", "pickle", "random", "gather", "sequential", "guard")
+TOPICS = (
+    "access",
+    "arrays",
+    "pickle",
+    "random",
+    "gather",
+    "sequential",
+    "passes",
+    "guard",
+)

@@ -56,6 +56,11 @@ EXPECTED = {
         "1 MiB, warm, summed in C": {"mk.open", "memory read, 1 thread (C)"},
         "1 MiB, cold": {"mk.open"},
     },
+    "passes": {
+        "1 MiB, warm": {"mk.blocks(path)", "np.memmap, slices of 8 MiB"},
+        "1 MiB, cold": {'mk.blocks(path, "read")', "device, 1 MiB blocks, depth 4 (C, O_DIRECT)"},
+        "1 MiB, cold, a cgroup of 64 MiB": {"mk.blocks(path), no cgroup", "mk.blocks(path)"},
+    },
     "guard": {
         "m[i]": {"guard on", "guard off", "guard off, control"},
         "open, touch": {"guard on", "guard off"},

@@ -156,7 +156,8 @@ class TestPages:
         assert [name for name in mmapkit.__all__ if not re.search(rf"(`|## ){name}\b", text)] == []
 
     @pytest.mark.parametrize(
-        "kind", ["Mapping", "MappedArray", "MappedArrays", "ShardedArray", "Residency"]
+        "kind",
+        ["Mapping", "MappedArray", "MappedArrays", "ShardedArray", "Blocks", "Residency"],
     )
     def test_every_public_method_is_in_the_list_of_names(self, kind):
         text = (ROOT / "docs" / "api.md").read_text("utf-8")

@@ -254,7 +254,7 @@ def test_raw_files(tmp_path):
         np.arange(n * 6, n * 6 + 6, dtype=">i2").tofile(path)
     with mk.open_sharded(paths, dtype=">i2", row_shape=3) as s:
         assert s[...].tolist() == np.arange(12).reshape(4, 3).tolist()
-    with pytest.raises(ValueError, match=r"12 bytes.*rows of 8"):
+    with pytest.raises(ValueError, match=r"12 bytes.*rows of 8 bytes"):
         mk.open_sharded(paths, dtype=">i2", row_shape=4)
 
 

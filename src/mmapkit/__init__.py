@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mmapkit.array import MappedArray, create_array, open_array
     from mmapkit.collection import MappedArrays, open_arrays
     from mmapkit.formats.registry import register_format
+    from mmapkit.passes.parallel import map_blocks
+    from mmapkit.passes.running import Blocks
+    from mmapkit.passes.sources import blocks
     from mmapkit.saving import save_npz
     from mmapkit.sharded import ShardedArray, open_sharded
 
@@ -39,6 +42,10 @@ __all__ = [
     "register_format",
     "ShardedArray",
     "open_sharded",
+    # passes
+    "blocks",
+    "map_blocks",
+    "Blocks",
     # memory
     "Residency",
     "residency",
@@ -55,8 +62,8 @@ __all__ = [
     "guard_enabled",
 ]
 
-# What needs numpy -> where it is.
-_NUMBERS = {
+# What takes time to import, mostly for numpy -> where it is.
+_LAZY = {
     "MappedArray": "array",
     "open_array": "array",
     "create_array": "array",
@@ -66,15 +73,18 @@ _NUMBERS = {
     "register_format": "formats.registry",
     "ShardedArray": "sharded",
     "open_sharded": "sharded",
+    "blocks": "passes.sources",
+    "map_blocks": "passes.parallel",
+    "Blocks": "passes.running",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs numpy when it is first used."""
-    if name in _NUMBERS:
+    """Import what costs time, such as numpy, when it is first used."""
+    if name in _LAZY:
         from importlib import import_module
 
-        found: object = getattr(import_module(f"mmapkit.{_NUMBERS[name]}"), name)
+        found: object = getattr(import_module(f"mmapkit.{_LAZY[name]}"), name)
         globals()[name] = found
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,6 +28,7 @@ from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storabl
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
+    from mmapkit.passes.running import Blocks
 
 __all__ = ["MappedArray", "create_array", "open_array"]
 
@@ -468,6 +469,47 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         import asyncio
 
         await asyncio.to_thread(self.prefetch, key)
+
+    # --- passes -----------------------------------------------------------------------------
+
+    def blocks(
+        self,
+        nbytes: int = 8 << 20,
+        *,
+        rows: int | None = None,
+        overlap: int = 0,
+        drop_behind: bool = True,
+        axis: int = 0,
+    ) -> Blocks:
+        """Pass over the array in blocks of whole rows, in bounded memory; see `Mapping.blocks`.
+
+        Parameters
+        ----------
+        nbytes : int
+            Bytes of a block; it has at least one row, and one that the block before lacks.
+        rows : int, optional
+            Rows of a block, instead of `nbytes`; the last may have less.
+        overlap : int
+            How many rows of the end of each block are repeated at the start of the next.
+        drop_behind : bool
+            False leaves everything in memory.
+        axis : int
+            The axis that is cut: 0, or -1 for an array in order F, whose columns lie together.
+
+        Returns
+        -------
+        Blocks
+            Iterates over ndarrays, views of the file; each keeps the mapping's pages alive.
+
+        Raises
+        ------
+        ValueError
+            If the array has no dimensions; if blocks along the axis would be scattered over the
+            whole file, as rows of an array in order F.
+        """
+        from mmapkit.passes.sources import of_array
+
+        return of_array(self, nbytes, rows, overlap, drop_behind, axis)
 
     # --- life -------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmapkit.passes.running import Blocks
     from mmapkit.rawfile import MappingFile
     from mmapkit.views import Order
 
@@ -188,6 +189,37 @@ class Mapping(Region):
         return MappingFile(self)
 
     # --- memory -----------------------------------------------------------------------------
+
+    def blocks(self, size: int = 8 << 20, *, overlap: int = 0, drop_behind: bool = True) -> Blocks:
+        """Pass over the bytes block by block, in bounded memory.
+
+        Pages are read ahead of the pass and, behind it, leave this process and, if the pass itself
+        brought them in, the page cache. Nothing is lost that is not on the disk yet.
+
+        Parameters
+        ----------
+        size : int
+            Bytes of a block; the last may have less.
+        overlap : int
+            How many bytes of the end of each block are repeated at the start of the next; less than
+            `size`, which counts them.
+        drop_behind : bool
+            False leaves everything in memory.
+
+        Returns
+        -------
+        Blocks
+            Iterates over memoryviews, without copying; each keeps the mapping's pages alive.
+
+        Raises
+        ------
+        MappingFault
+            While iterating, at the latest with the next block, if the file became shorter.
+        """
+        from mmapkit.passes.sources import of_mapping
+
+        self._require_open_for("pass over it")
+        return of_mapping(self, size, overlap, drop_behind)
 
     def prefetch(
         self, offset: int | Iterable[tuple[int, int]] = 0, length: int | None = None

@@ -92,6 +92,12 @@ def of_mapping(answer: tuple[int, bytes, bool, int | None]) -> Residency:
     return Residency(total_bytes, flags.count(1), dirty_pages, flags)
 
 
+def page_flags(mapping: Mapping, offset: int, length: int) -> bytes | None:
+    """One byte for each page of a range, 1 for resident; None where the system does not tell."""
+    _, raw, known, _ = mapping._residency(offset, length)
+    return raw.translate(_LOWEST_BIT) if known else None
+
+
 _SAMPLES = 256
 _SAMPLE_BYTES = 1 << 18
 

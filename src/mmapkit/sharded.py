@@ -15,9 +15,9 @@ import numpy.typing as npt
 from mmapkit._native import allocation_granularity
 from mmapkit.array import MappedArray, open_array
 from mmapkit.errors import MappingFault, UnsupportedError
+from mmapkit.formats import raw
 from mmapkit.gather import checked_out, indices_of
 from mmapkit.mapping import MODES_ELSEWHERE, open_side_by_side
-from mmapkit.views import storable_dtype
 
 if TYPE_CHECKING:
     from mmapkit._native import Span
@@ -492,15 +492,8 @@ def _open_shard(
 ) -> MappedArray:
     if dtype is None:
         return open_array(path, mode)
-    row = np.empty(row_shape, storable_dtype(dtype))
-    size = os.stat(path).st_size
-    count, rest = divmod(size, row.nbytes) if row.nbytes else (0, size)
-    if rest:
-        raise ValueError(
-            f"{os.fspath(path)!r} has {size} bytes: that is not a whole number of rows of "
-            f"{row.nbytes} bytes"
-        )
-    return open_array(path, mode, dtype=dtype, shape=(count, *row.shape), offset=0)
+    layout = raw.rows_of(os.stat(path).st_size, os.fspath(path), dtype, row_shape, 0)
+    return open_array(path, mode, dtype=layout.dtype, shape=layout.shape, offset=0)
 
 
 def _require_agreement(shards: Sequence[MappedArray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from mmapkit.formats.layout import Layout
 from mmapkit.views import Order, storable_dtype, storable_shape
 
-__all__ = ["layout_of"]
+__all__ = ["layout_of", "rows_of"]
 
 
 def layout_of(
@@ -54,3 +55,22 @@ def layout_of(
             f"offset {start} takes bytes [{first}, {last})"
         )
     return layout
+
+
+def rows_of(
+    available_bytes: int,
+    path: str | None,
+    dtype: npt.DTypeLike,
+    row_shape: int | Sequence[int],
+    offset: int,
+) -> Layout:
+    """Lay as many rows out as there are, to the end of the file."""
+    kind, shape = storable_shape(dtype, row_shape)
+    row_bytes = kind.itemsize * math.prod(shape)
+    left = available_bytes - offset
+    if row_bytes == 0 or left < 0 or left % row_bytes:
+        raise ValueError(
+            f"{path!r} has {available_bytes} bytes: from offset {offset} on that is not a whole "
+            f"number of rows of {row_bytes} bytes ({kind}, row_shape {shape})"
+        )
+    return layout_of(available_bytes, path, kind, (left // row_bytes, *shape), offset, "C")

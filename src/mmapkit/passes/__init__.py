@@ -1,0 +1,6 @@
+"""Passes over files of any size in bounded memory.
+
+cuts.py says where blocks begin and end, places.py brings them into memory and out again,
+cache.py keeps what others had in the page cache, choice.py decides between mapping and reading,
+running.py is one pass, sources.py starts it, parallel.py runs a function over the blocks.
+"""

@@ -1,0 +1,365 @@
+"""A function over all blocks of a pass, in threads or in processes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmapkit.array import MappedArray
+from mmapkit.mapping import Mapping
+from mmapkit.passes.places import Loaded, Place
+from mmapkit.passes.progress import Report, progress_for
+from mmapkit.passes.sources import BLOCK_BYTES, Plan, plan_of
+
+if TYPE_CHECKING:
+    from mmapkit.mapping import type_of_file
+
+__all__ = ["map_blocks"]
+
+# Steps that wait for a worker, beyond those that are being worked on.
+WAITING: Final = 1
+# How long Ctrl-C may go unnoticed where waiting for a lock cannot be interrupted (Windows).
+POLL_S: Final = 0.2
+
+
+def map_blocks(
+    fn: Callable[[Any], Any],
+    source: type_of_file | Mapping | MappedArray,
+    out: npt.NDArray[Any] | MappedArray | None = None,
+    *,
+    workers: int | None = None,
+    nbytes: int = BLOCK_BYTES,
+    rows: int | None = None,
+    processes: bool = False,
+    progress: bool | Report = False,
+    how: str = "auto",
+    drop_behind: bool = True,
+    dtype: npt.DTypeLike | None = None,
+    row_shape: int | Sequence[int] | None = None,
+    offset: int | None = None,
+) -> list[Any] | None:
+    """Call a function for each block of a file, in workers, and collect or store the results.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(block)``, from any worker and in any order. With `processes`, one that another process
+        can import.
+    source, how, rows, drop_behind, dtype, row_shape, offset
+        As for `blocks()`.
+    out : ndarray or MappedArray, optional
+        Of the same length as the source along the first axis; ``fn(block)`` is stored into
+        ``out[i:j]``, where the block is ``source[i:j]``. It may be the source itself, whose blocks
+        are then replaced one by one; otherwise it must not share memory with it.
+    workers : int, optional
+        How many threads or processes; the processors of this process by default.
+    nbytes : int
+        Bytes of a block.
+    processes : bool
+        Use processes, for functions that hold the GIL. Sources are opened again by name in each;
+        results are sent back, but for an `out` that is a MappedArray with a path and mode
+        ``"r+"`` or ``"w+"``: workers store into that one themselves.
+    progress : bool or callable
+        True shows a bar on stderr with rich (``pip install 'mmapkit[cli]'``), lines without it. A
+        callable gets (bytes done, bytes in all) after each step.
+
+    Returns
+    -------
+    list or None
+        The results in order; None if they were stored.
+
+    Raises
+    ------
+    MappingFault
+        If bytes of source or `out` were lost; results that were stored before stay.
+    ValueError
+        If `out`, or a result, does not fit.
+    Exception
+        What `fn` raised, with a note that names the block. Blocks that were not begun yet are not
+        worked on any more, after Ctrl-C neither; threads end the block that they are at.
+
+    Examples
+    --------
+    >>> import numpy as np, mmapkit as mk
+    >>> np.save("angles.npy", np.linspace(0, 1, 1000))
+    >>> with mk.create_array("sines.npy", 1000) as sines:
+    ...     mk.map_blocks(np.sin, "angles.npy", out=sines, rows=300)
+    >>> sum(mk.map_blocks(len, "angles.npy", rows=300))
+    1000
+    """
+    if not callable(fn):
+        raise TypeError(f"fn must be callable, not {type(fn).__name__}")
+    count = _worker_count(workers)
+    asked = (how, nbytes, rows, drop_behind, dtype, row_shape, offset)
+    plan = plan_of(source, *asked)
+    job = _Job(fn, plan, out)
+    run: Callable[..., None] = _in_threads
+    if processes:
+        run = functools.partial(_in_processes, _payload(fn, source, out, asked))
+    results: dict[int, list[Any]] = {}
+    with progress_for(progress, plan.total_bytes) as report:
+        report(0)
+        if plan.cuts.step_count:
+            run(job, min(count, plan.cuts.step_count), results, report)
+    if out is not None:
+        return None
+    return [result for step in range(plan.cuts.step_count) for result in results[step]]
+
+
+def _worker_count(workers: int | None) -> int:
+    if workers is None:
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+    found = operator.index(workers)
+    if found < 1:
+        raise ValueError(f"workers must be at least 1, not {found}")
+    return found
+
+
+class _Job:
+    """What is done to each step, in whichever process."""
+
+    def __init__(self, fn: Callable[[Any], Any], plan: Plan, out: Any) -> None:
+        self.fn, self.plan, self.out = fn, plan, out
+        self.stop = threading.Event()
+        if out is None:
+            return
+        if not isinstance(out, (np.ndarray, MappedArray)):
+            raise TypeError(f"out must be an ndarray or a MappedArray, not {type(out).__name__}")
+        if out.ndim == 0 or out.shape[0] != plan.lie.count:
+            raise ValueError(
+                f"out has shape {out.shape}: its first axis must be as long as the source's, "
+                f"{plan.lie.count}"
+            )
+        if isinstance(out, MappedArray):
+            out._require_writable()
+        elif not out.flags.writeable:
+            raise ValueError("out is read-only")
+
+    def work(self, place: Place, step: int, loaded: Loaded) -> list[Any]:
+        """Run the function over a step's blocks; gives what was not stored."""
+        results = []
+        ranges = self.plan.cuts.blocks(step)
+        for (first, last), block in zip(ranges, place.blocks(step, loaded), strict=True):
+            if self.stop.is_set():
+                break
+            try:
+                with loaded.mapping.guard():
+                    result = self.fn(block)
+                    if self.out is None:
+                        results.append(result)
+                    else:
+                        self.store(first, last, result)
+            except BaseException as error:
+                error.add_note(f"in block [{first}, {last}) of map_blocks()")
+                raise
+            finally:
+                del block
+        if isinstance(self.out, MappedArray):
+            self._let_go(*self.plan.cuts.rows(step))
+        return results
+
+    def store(self, first: int, last: int, result: Any) -> None:
+        """Store a result where it belongs."""
+        found = np.asarray(result)
+        expected = (last - first, *self.out.shape[1:])
+        if found.shape != expected:
+            raise ValueError(
+                f"the result for block [{first}, {last}) has shape {found.shape}; out takes "
+                f"{expected} there"
+            )
+        self.out[first:last] = found
+
+    def _let_go(self, first: int, last: int) -> None:
+        """Have stored rows written, and take them out of this process: memory stays bounded."""
+        mapping, layout = self.out.mapping, self.out._layout
+        if mapping.backend != "map" or mapping.mode == "c" or layout.order == "F" or layout.strides:
+            return
+        pitch = layout.nbytes // max(1, layout.shape[0])
+        where = layout.offset + first * pitch, (last - first) * pitch
+        mapping.flush(*where, level="async")
+        with contextlib.suppress(OSError):  # not everywhere
+            mapping.advise("dontneed", *where)
+
+
+def _drive(
+    job: _Job,
+    place: Place,
+    limit: int,
+    submit: Callable[[int, bool], Future[list[Any]]],
+    finish: Callable[[int, list[Any]], None],
+    report: Callable[[int], object],
+) -> None:
+    """Keep so many steps in flight, and take their results as they come."""
+    flying: dict[int, Future[list[Any]]] = {}
+    steps = iter(range(job.plan.cuts.step_count))
+    done_rows = 0
+    while True:
+        while len(flying) < limit and (step := next(steps, None)) is not None:
+            flying[step] = submit(step, place.scout(step))
+        if not flying:
+            return
+        wait(flying.values(), POLL_S, FIRST_COMPLETED)
+        # In order, so that of many errors the first block's is the one that is raised.
+        for step in [step for step, future in flying.items() if future.done()]:
+            future = flying.pop(step)
+            try:
+                finish(step, future.result())
+            finally:
+                # Its error would hold this frame with it, and the frames below that the blocks,
+                # until the garbage collector broke the cycle.
+                del future
+            first, last = job.plan.cuts.rows(step)
+            done_rows += last - first
+            report(done_rows * job.plan.lie.width)
+
+
+def _do(
+    job: _Job, place: Place, step: int, cold: bool, leave: Callable[[int, Loaded], None]
+) -> list[Any]:
+    """Load a step, work on it, and leave it."""
+    loaded = place.load(step, cold)
+    try:
+        found = job.work(place, step, loaded)
+    except BaseException:
+        job.stop.set()
+        with contextlib.suppress(Exception):  # the first error is the one that matters
+            place.release(step, loaded)
+        raise
+    leave(step, loaded)
+    return found
+
+
+def _in_threads(
+    job: _Job,
+    count: int,
+    results: dict[int, list[Any]],
+    report: Callable[[int], object],
+) -> None:
+    with contextlib.closing(job.plan.begin()) as place:
+
+        def run(step: int, cold: bool) -> list[Any]:
+            return [] if job.stop.is_set() else _do(job, place, step, cold, place.leave)
+
+        with ThreadPoolExecutor(count, "mmapkit-map") as executor:
+            try:
+                _drive(
+                    job,
+                    place,
+                    count + WAITING,
+                    lambda step, cold: executor.submit(run, step, cold),
+                    results.__setitem__,
+                    report,
+                )
+            except BaseException:
+                job.stop.set()
+                executor.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+def _stores_itself(out: Any) -> bool:
+    """Whether workers in other processes reach what `out` is."""
+    return (
+        isinstance(out, MappedArray)
+        and out.path is not None
+        and out.mode != "c"
+        and out.mapping.backend == "map"
+    )
+
+
+def _payload(fn: Any, source: Any, out: Any, asked: tuple[Any, ...]) -> bytes:
+    mapping = source if isinstance(source, Mapping) else getattr(source, "mapping", None)
+    if isinstance(mapping, Mapping) and (mapping.mode == "c" or mapping.path is None):
+        raise ValueError(
+            "processes=True opens the source again by name: this one has changes of its own or "
+            "none that others could open"
+        )
+    if mapping is None and not isinstance(source, (str, bytes, os.PathLike)):
+        raise TypeError("processes=True takes a path, a Mapping or a MappedArray")
+    if isinstance(source, (str, bytes, os.PathLike)):
+        source = os.path.abspath(os.fspath(source))
+    try:
+        return pickle.dumps((fn, source, out if _stores_itself(out) else None, asked))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            f"processes=True needs a function that another process can import: {error}"
+        ) from error
+
+
+_worker: tuple[_Job, Place]
+
+
+def _begin_worker(payload: bytes) -> None:
+    """Open everything in a worker process."""
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    fn, source, out, asked = pickle.loads(payload)
+    job = _Job(fn, plan_of(source, *asked), out)
+    _worker = job, job.plan.begin()
+
+
+def _run_in_worker(step: int, cold: bool) -> list[Any]:
+    job, place = _worker
+    return _do(job, place, step, cold, place.release)
+
+
+def _in_processes(
+    payload: bytes,
+    job: _Job,
+    count: int,
+    results: dict[int, list[Any]],
+    report: Callable[[int], object],
+) -> None:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    store = job.out is not None and not _stores_itself(job.out)
+    # Never fork: threads and their locks would be copied in whatever state they are in.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(count, context, _begin_worker, (payload,))
+
+    with contextlib.closing(job.plan.begin()) as place:
+
+        def finish(step: int, found: list[Any]) -> None:
+            if store:
+                for (first, last), result in zip(job.plan.cuts.blocks(step), found, strict=True):
+                    job.store(first, last, result)
+            else:
+                results[step] = found
+            place.passed(step)
+
+        try:
+            _drive(
+                job,
+                place,
+                count + WAITING,
+                lambda step, cold: executor.submit(_run_in_worker, step, cold),
+                finish,
+                report,
+            )
+        except BaseException:
+            _end(executor)
+            raise
+        executor.shutdown()
+
+
+def _end(executor: Any) -> None:
+    """End workers that nobody waits for any more."""
+    for process in list((executor._processes or {}).values()):
+        process.terminate()
+    executor.shutdown(cancel_futures=True)

@@ -1,0 +1,125 @@
+"""One pass: a thread brings the next step in while the consumer works on the last."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from concurrent.futures import Future
+    from types import TracebackType
+    from typing import Any, Self
+
+    from mmapkit.passes.choice import Choice
+    from mmapkit.passes.cuts import Cuts
+    from mmapkit.passes.places import Loaded, Place
+
+__all__ = ["Blocks"]
+
+
+class Blocks:
+    """The blocks of a pass, to iterate over; each iteration is a pass of its own.
+
+    Made by `mmapkit.blocks()`, `Mapping.blocks()` and `MappedArray.blocks()`. `len()` is the number
+    of blocks. A pass that is not carried to its end gives its memory, its mappings and descriptors
+    back when its iterator is collected, or, as a context manager, at the end of the block.
+
+    Attributes
+    ----------
+    total_bytes : int
+        Bytes of all rows.
+    """
+
+    def __init__(
+        self, cuts: Cuts, total_bytes: int, choice: Choice, begin: Callable[[], Place]
+    ) -> None:
+        """Promise the blocks; `begin()` opens what a pass needs."""
+        self._cuts = cuts
+        self._choice = choice
+        self._begin = begin
+        self._running: weakref.WeakSet[Generator[Any]] = weakref.WeakSet()
+        self.total_bytes = total_bytes
+
+    @property
+    def how(self) -> str:
+        """``"map"`` or ``"read"``; ``"auto"`` while both are being tried."""
+        return self._choice.how
+
+    @property
+    def why(self) -> str:
+        """The reason, with the numbers that were measured."""
+        return self._choice.why
+
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+        return self._cuts.block_count
+
+    def __iter__(self) -> Iterator[Any]:
+        """Begin a pass."""
+        # What runs does not refer to this object: dropping both at once leaves no cycle behind.
+        running = _run(self._cuts, self._begin)
+        self._running.add(running)
+        return running
+
+    def __repr__(self) -> str:
+        """Show how many blocks, and how they come."""
+        return f"<mmapkit.Blocks {len(self)} of {self.total_bytes} bytes, {self.how}: {self.why}>"
+
+    def close(self) -> None:
+        """End the passes that are under way; the blocks that were handed out stay valid."""
+        for running in list(self._running):
+            running.close()
+
+    def __enter__(self) -> Self:
+        """Return the blocks."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the passes that are under way."""
+        self.close()
+
+
+def _run(cuts: Cuts, begin: Callable[[], Place]) -> Generator[Any]:
+    if cuts.step_count == 0:
+        return
+    with contextlib.closing(begin()) as place:
+        if cuts.step_count == 1:  # not worth a thread
+            loaded = place.load(0, place.scout(0))
+            yield from place.blocks(0, loaded)
+            place.leave(0, loaded)
+        else:
+            yield from _run_ahead(cuts, place)
+
+
+def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def advance(step: int) -> None:
+        """Leave what the consumer has moved on from, and then load: so memory is bounded."""
+        if step >= 2:
+            place.leave(step - 2, held.pop(step - 2))
+        if step < cuts.step_count:
+            held[step] = place.load(step, place.scout(step))
+
+    held: dict[int, Loaded] = {}
+    coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
+    try:
+        with ThreadPoolExecutor(1, "mmapkit-blocks") as helper:
+            coming.append(helper.submit(advance, 0))
+            for step in range(cuts.step_count):
+                coming.pop().result()
+                coming.append(helper.submit(advance, step + 1))
+                yield from place.blocks(step, held[step])
+            coming.pop().result()
+            advance(cuts.step_count + 1)
+    finally:
+        for step, loaded in held.items():
+            with contextlib.suppress(Exception):  # another one is under way, or nobody is there
+                place.release(step, loaded)

@@ -1,0 +1,451 @@
+"""From what a pass is over to its blocks: a mapping, an array, a path."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+import stat
+
+from mmapkit.mapping import Mapping
+from mmapkit.passes.cache import FOLIO_BYTES, Traces
+from mmapkit.passes.choice import HOWS, Choice
+from mmapkit.passes.cuts import Cuts, Lie
+from mmapkit.passes.places import InFile, Whole, look_in_file
+from mmapkit.passes.running import Blocks
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from mmapkit.array import MappedArray
+    from mmapkit.formats.layout import Layout
+    from mmapkit.mapping import type_of_file
+    from mmapkit.passes.places import Place
+
+__all__ = ["Plan", "blocks", "of_array", "of_mapping", "plan_of"]
+
+BLOCK_BYTES = 8 << 20
+
+
+class Plan:
+    """Everything that is known of a pass before it begins.
+
+    Attributes
+    ----------
+    lie, cuts, choice
+        Where the rows are, how they are cut, and whether they are mapped or read.
+    begin : callable
+        Opens what a pass needs.
+    """
+
+    __slots__ = ("begin", "choice", "cuts", "lie")
+
+    def __init__(self, lie: Lie, cuts: Cuts, choice: Choice, begin: Callable[[], Place]) -> None:
+        """Keep them together."""
+        self.lie, self.cuts, self.choice, self.begin = lie, cuts, choice, begin
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all rows."""
+        return self.lie.count * self.lie.width
+
+    def blocks(self) -> Blocks:
+        """Promise the blocks."""
+        return Blocks(self.cuts, self.total_bytes, self.choice, self.begin)
+
+
+# --- sizes --------------------------------------------------------------------------------------
+
+
+def _positive(value: Any, name: str, least: int = 1) -> int:
+    number = operator.index(value)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
+    return number
+
+
+def _cuts(lie: Lie, nbytes: Any, rows: Any, overlap: Any, name: str = "nbytes") -> Cuts:
+    """Cut into blocks of so many bytes, or rows; at least one row that the block before lacks."""
+    nbytes, overlap = _positive(nbytes, name), _positive(overlap, "overlap", 0)
+    if rows is None:
+        length = max(overlap + 1, nbytes // lie.pitch if lie.pitch else lie.count)
+    else:
+        length = _positive(rows, "rows")
+        if overlap >= length:
+            raise ValueError(f"overlap must be less than the {length} rows of a block: {overlap}")
+    return Cuts(lie.count, length, overlap, lie.pitch)
+
+
+def _byte_lie(start: int, count: int) -> Lie:
+    def make(mapping: Mapping, offset: int, count: int) -> memoryview:
+        return mapping[offset : offset + count]
+
+    return Lie(start, 1, 1, count, make, lambda view, i, j: view[i:j])
+
+
+def _byte_cuts(lie: Lie, size: Any, overlap: Any) -> Cuts:
+    size, overlap = _positive(size, "size"), _positive(overlap, "overlap", 0)
+    if overlap >= size:
+        raise ValueError(f"overlap must be less than the block's {size} bytes, not {overlap}")
+    return _cuts(lie, size, None, overlap, "size")
+
+
+def _row_lie(layout: Layout, start: int, axis: Any = 0) -> Lie:
+    """Rows along the axis on which they follow one another in the file."""
+    import numpy as np
+
+    from mmapkit.views import ndarray_at, span_of
+
+    axis = operator.index(axis)
+    dtype, shape, order, strides = layout.dtype, layout.shape, layout.order, layout.strides
+    if not shape:
+        raise ValueError("an array of no dimensions has no rows to make blocks of")
+    if axis not in range(-len(shape), len(shape)):
+        raise ValueError(f"axis {axis} is out of range for an array of {len(shape)} dimensions")
+    axis %= len(shape)
+    if len(shape) > 1 and axis != (0 if order == "C" else len(shape) - 1):
+        raise ValueError(
+            f"in order {order!r}, blocks along axis {axis} are scattered over the whole file: "
+            + ("use axis=-1, or blocks of the transposed array" if order == "F" else "use axis=0")
+        )
+    others = shape[:axis] + shape[axis + 1 :]
+    low, high = span_of(others, dtype.itemsize, strides and strides[:axis] + strides[axis + 1 :])
+    width = high - low
+    pitch = strides[axis] if strides else width
+    if strides and pitch < width and shape[axis] > 1:
+        raise ValueError(
+            f"strides {strides} do not put one row after another in the file: blocks of rows "
+            "would each be all over it"
+        )
+
+    def make(mapping: Mapping, offset: int, count: int) -> npt.NDArray[Any]:
+        part = (*shape[:axis], count, *shape[axis + 1 :])
+        return ndarray_at(mapping, dtype, part, offset - low, order, strides)
+
+    def cut(view: npt.NDArray[Any], i: int, j: int) -> npt.NDArray[Any]:
+        return view[i:j] if axis == 0 else view[..., i:j]
+
+    # numpy's views of nothing lie anywhere: so do rows of 0 bytes.
+    return (
+        Lie(start + low, pitch, width, shape[axis], make, cut)
+        if np.prod(others)
+        else Lie(start, 0, 0, shape[axis], make, cut)
+    )
+
+
+# --- mappings -----------------------------------------------------------------------------------
+
+
+def _plan_whole(mapping: Mapping, offset: int, lie: Lie, cuts: Cuts, drop_behind: bool) -> Plan:
+    def begin() -> Place:  # not before it has to: a view keeps the mapping from being closed
+        return Whole(mapping, lie.make(mapping, offset, lie.count), lie, cuts, drop_behind)
+
+    return Plan(lie, cuts, Choice.given("it is mapped already"), begin)
+
+
+def _plan_mapping(
+    mapping: Mapping, size: int = BLOCK_BYTES, overlap: int = 0, drop_behind: bool = True
+) -> Plan:
+    """Plan a pass over the bytes of a mapping."""
+    lie = _byte_lie(mapping.offset, len(mapping))
+    cuts = _byte_cuts(lie, size, overlap)
+    return _plan_whole(mapping, 0, lie, cuts, drop_behind)
+
+
+def _plan_array(
+    array: MappedArray,
+    nbytes: int = BLOCK_BYTES,
+    rows: int | None = None,
+    overlap: int = 0,
+    drop_behind: bool = True,
+    axis: int = 0,
+) -> Plan:
+    """Plan a pass over the rows of an array."""
+    array[...]  # raises for one that is closed, or lost
+    layout = array._layout
+    lie = _row_lie(layout, array.mapping.offset + layout.offset, axis)
+    cuts = _cuts(lie, nbytes, rows, overlap)
+    first = lie.start - array.mapping.offset
+    return _plan_whole(array.mapping, first, lie, cuts, drop_behind)
+
+
+def of_mapping(mapping: Mapping, size: int, overlap: int, drop_behind: bool) -> Blocks:
+    """See `Mapping.blocks`."""
+    return _plan_mapping(mapping, size, overlap, drop_behind).blocks()
+
+
+def of_array(
+    array: MappedArray,
+    nbytes: int,
+    rows: int | None,
+    overlap: int,
+    drop_behind: bool,
+    axis: int,
+) -> Blocks:
+    """See `MappedArray.blocks`."""
+    return _plan_array(array, nbytes, rows, overlap, drop_behind, axis).blocks()
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _open(file: Any) -> io.FileIO:
+    """Open a file for one pass, or take a descriptor over; its position is nobody's concern."""
+    descriptor: Any = file.fileno() if hasattr(file, "fileno") else file
+    if not hasattr(descriptor, "__index__"):
+        return open(file, "rb", buffering=0)
+    number = os.dup(operator.index(descriptor))
+    name = getattr(file, "name", None)
+    if isinstance(name, (str, bytes)):  # for messages
+        return open(name, "rb", buffering=0, opener=lambda *_: number)
+    return open(number, "rb", buffering=0)
+
+
+def _size(file: io.FileIO) -> int:
+    found = os.fstat(file.fileno())
+    if stat.S_ISREG(found.st_mode):
+        return found.st_size
+    if not stat.S_ISBLK(found.st_mode):
+        raise ValueError(f"{file.name!r} has no size: passes are over files and disks")
+    before = file.tell()
+    try:
+        return file.seek(0, os.SEEK_END)
+    finally:
+        file.seek(before)
+
+
+def _peek(file: io.FileIO, count: int, offset: int = 0) -> bytes:
+    """Bytes of the file; not read ahead, which would look like somebody else's doing."""
+    if not hasattr(os, "preadv"):
+        before = file.tell()
+        try:
+            file.seek(offset)
+            return file.read(count) or b""
+        finally:
+            file.seek(before)
+    if not hasattr(os, "posix_fadvise"):
+        return os.pread(file.fileno(), count, offset)
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+    try:
+        return os.pread(file.fileno(), count, offset)
+    finally:
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NORMAL)
+
+
+def _forget_head(file: io.FileIO, seen: Traces) -> None:
+    """Have the page cache drop what reading the header brought in."""
+    if hasattr(os, "posix_fadvise"):
+        for first, last in seen.leave(FOLIO_BYTES):
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(file.fileno(), first, last - first, os.POSIX_FADV_DONTNEED)
+
+
+def _layout_in(
+    file: io.FileIO,
+    size: int,
+    dtype: npt.DTypeLike | None,
+    row_shape: int | Sequence[int] | None,
+    offset: int | None,
+) -> Layout | None:
+    """Where an array lies in the file; None for bytes."""
+    path = str(file.name)
+    is_npy = offset is None and _peek(file, 6) == b"\x93NUMPY"
+    if not is_npy and dtype is None:
+        if row_shape is not None:
+            raise ValueError("row_shape= goes with dtype=")
+        return None
+    import numpy as np
+
+    from mmapkit.formats import Source, npy, raw
+    from mmapkit.views import normal_shape
+
+    if is_npy:
+        found = npy.read_layout(Source(lambda count, start: _peek(file, count, start), size, path))
+        assert found is not None
+        if dtype is not None and np.dtype(dtype) != found.dtype:
+            raise ValueError(f"{path!r} holds {found.dtype}, not {np.dtype(dtype)}")
+        if row_shape is not None and normal_shape(row_shape) != found.shape[1:]:
+            raise ValueError(f"{path!r} has rows of shape {found.shape[1:]}, not {row_shape}")
+        return found
+    assert dtype is not None
+    return raw.rows_of(size, path, dtype, row_shape or (), offset or 0)
+
+
+def _plan_file(
+    file: type_of_file,
+    how: str = "auto",
+    nbytes: int = BLOCK_BYTES,
+    rows: int | None = None,
+    overlap: int = 0,
+    drop_behind: bool = True,
+    dtype: npt.DTypeLike | None = None,
+    row_shape: int | Sequence[int] | None = None,
+    offset: int | None = None,
+    axis: int = 0,
+) -> Plan:
+    """Plan a pass over a file that is not mapped."""
+    start = None if offset is None else _positive(offset, "offset", 0)
+    with _open(file) as opened:
+        size = _size(opened)
+        # What is resident has to be looked at before the header is read.
+        seen = Traces(lambda *where: look_in_file(opened, *where), start or 0, size)
+        seen.scout(start or 0, start or 0)
+        layout = _layout_in(opened, size, dtype, row_shape, start)
+        share = seen.share
+        _forget_head(opened, seen)
+    if layout is None:
+        if rows is not None:
+            raise ValueError("rows= goes with arrays: a .npy file, or dtype=")
+        if (start or 0) > size:
+            raise ValueError(
+                f"offset {start} lies past the end of {file!r}, which has {size} bytes"
+            )
+        lie = _byte_lie(start or 0, size - (start or 0))
+        cuts = _byte_cuts(lie, nbytes, overlap)
+    else:
+        lie = _row_lie(layout, layout.offset, axis)
+        cuts = _cuts(lie, nbytes, rows, overlap, "size")
+    choice = Choice(how, lie.count * lie.width, cuts.step_count, share)
+
+    def begin() -> Place:
+        again = _open(file)
+        traces = Traces(lambda *where: look_in_file(again, *where), start or 0, size)
+        return InFile(again, lie, cuts, choice, traces, drop_behind)
+
+    return Plan(lie, cuts, choice, begin)
+
+
+def blocks(
+    source: type_of_file | Mapping | MappedArray,
+    how: str = "auto",
+    *,
+    size: int = BLOCK_BYTES,
+    rows: int | None = None,
+    overlap: int = 0,
+    drop_behind: bool = True,
+    dtype: npt.DTypeLike | None = None,
+    row_shape: int | Sequence[int] | None = None,
+    offset: int | None = None,
+    axis: int = 0,
+) -> Blocks:
+    """Pass over a file block by block, in bounded memory, mapping it or reading it.
+
+    A file of any size: windows of it are mapped one at a time, or read into buffers that are used
+    again when nobody holds the blocks that were in them. The next step is brought in by a thread
+    while the last one is worked on.
+
+    Parameters
+    ----------
+    source : path, descriptor, file object, Mapping or MappedArray
+        A ``.npy`` file gives ndarrays by its header, any other memoryviews, or ndarrays with
+        `dtype`. A descriptor has to stay open until the pass is over.
+    how : {"auto", "map", "read"}
+        ``"auto"`` reads small files, and tries both ways on the first blocks of large ones;
+        `Blocks.how` and `Blocks.why` tell. What is mapped already stays mapped.
+    size : int
+        Bytes of a block; the last may have less.
+    rows : int, optional
+        Rows of a block, instead of `size`.
+    overlap : int
+        How much of the end of each block is repeated at the start of the next: bytes, or rows of an
+        array. Counts in the block's size.
+    drop_behind : bool
+        Let what was passed go from memory. What the page cache held before stays there, and what
+        is not on the disk yet; only what this pass read in is evicted.
+    dtype : dtype_like, optional
+        Of a raw file's elements.
+    row_shape : int or sequence of int, optional
+        Of a raw file's rows, with `dtype`; one element by default.
+    offset : int, optional
+        Where a raw file's rows or bytes begin, in bytes. Given for a ``.npy`` file, its header is
+        ignored.
+    axis : int
+        0; or -1 for an array in order F, whose blocks along the first axis would be scattered.
+
+    Returns
+    -------
+    Blocks
+        To iterate over, any number of times. Blocks that are mapped are views of the file, without
+        copying; all are read-only, but for those of a source that is mapped writable. A block keeps
+        its own memory alive for as long as it is held.
+
+    Raises
+    ------
+    MappingFault
+        While iterating, at the latest with the next block, if the file became shorter.
+    ValueError
+        If a value makes no sense, or an array has no dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np, mmapkit as mk
+    >>> np.save("steps.npy", np.arange(10.0))
+    >>> [float(block.sum()) for block in mk.blocks("steps.npy", rows=4)]
+    [6.0, 22.0, 17.0]
+    """
+    return plan_of(
+        source, how, size, rows, drop_behind, dtype, row_shape, offset, overlap, axis
+    ).blocks()
+
+
+def plan_of(
+    source: Any,
+    how: str,
+    nbytes: int,
+    rows: int | None,
+    drop_behind: bool,
+    dtype: npt.DTypeLike | None,
+    row_shape: int | Sequence[int] | None,
+    offset: int | None,
+    overlap: int = 0,
+    axis: int = 0,
+) -> Plan:
+    """Plan a pass over anything that `blocks()` takes."""
+    if how not in HOWS:
+        raise ValueError(f"how must be one of {', '.join(map(repr, HOWS))}, not {how!r}")
+    plan = _plan_mapped(source, how, nbytes, rows, overlap, drop_behind, axis)
+    if plan is None:
+        return _plan_file(
+            source, how, nbytes, rows, overlap, drop_behind, dtype, row_shape, offset, axis
+        )
+    if dtype is not None or row_shape is not None or offset is not None:
+        raise ValueError("dtype=, row_shape= and offset= go with files that are not mapped yet")
+    return plan
+
+
+def _plan_mapped(
+    source: Any,
+    how: str,
+    nbytes: int,
+    rows: int | None,
+    overlap: int,
+    drop_behind: bool,
+    axis: int,
+) -> Plan | None:
+    """Plan a pass over what is mapped; None for files."""
+    if not isinstance(source, Mapping):
+        if isinstance(source, (str, bytes, os.PathLike)) or hasattr(source, "fileno"):
+            return None
+        from mmapkit.array import MappedArray
+
+        if not isinstance(source, MappedArray):
+            if hasattr(source, "__index__") and not isinstance(source, bool):
+                return None
+            raise TypeError(
+                "blocks are made of a path, a descriptor, a file object, a Mapping or a "
+                f"MappedArray, not of {type(source).__name__}"
+            )
+    if how == "read":
+        raise ValueError("how='read' goes with a path: this is mapped already")
+    if isinstance(source, Mapping):
+        if rows is not None:
+            raise ValueError("rows= goes with arrays, not with the bytes of a Mapping")
+        return _plan_mapping(source, nbytes, overlap, drop_behind)
+    return _plan_array(source, nbytes, rows, overlap, drop_behind, axis)
