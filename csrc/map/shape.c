@@ -294,6 +294,38 @@ mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes) {
     return status;
 }
 
+static mmk_status fit(mmk_region *region, size_t size_bytes) {
+    uint64_t file_bytes = 0;
+    mmk_status status = mmk_region_measure(region, &file_bytes);
+    if (status != MMK_OK)
+        return status;
+    if (file_bytes < region->offset || file_bytes - region->offset < size_bytes)
+        return MMK_RANGE;
+    status = reshape(region, size_bytes);
+    if (status == MMK_OK)
+        region->to_end = false;
+    return status;
+}
+
+mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes) {
+    if (atomic_exchange(&region->resizing, true))
+        return MMK_IN_USE;
+    mmk__region_shape_lock(region);
+    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : fit(region, size_bytes);
+    mmk__region_shape_unlock(region);
+    atomic_store(&region->resizing, false);
+    return status;
+}
+
+mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes) {
+    mmk_file_info now;
+    if (!mmk__region_has_file(region) || region->file.info.kind != MMK_FILE_REGULAR)
+        return MMK_UNSUPPORTED;
+    mmk_status status = mmk__region_look(region, &now);
+    *file_bytes = status == MMK_OK ? now.size_bytes : 0;
+    return status;
+}
+
 /* --- protection -------------------------------------------------------------------------------- */
 
 static mmk_status protect(mmk_region *region, unsigned protection) {

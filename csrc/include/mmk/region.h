@@ -143,6 +143,11 @@ mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan, mmk_sta
 /* Reshapes to the size that the file has now, which somebody else changed, and tells it. Called
  * under the host's lock, like reshape(). MMK_IN_USE while another thread resizes. */
 mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes);
+/* Reshapes to exactly `size_bytes` of the file, whose size does not matter to the region from then
+ * on. MMK_RANGE if the file is shorter. Called like follow(). */
+mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes);
+/* The size of the whole file now. Also makes sure that the descriptor is still ours. */
+mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes);
 /* Lowering write access needs that there are no exports. */
 mmk_status mmk_region_protect(mmk_region *region, unsigned protection);
 mmk_status mmk_region_label(mmk_region *region, const char *name);

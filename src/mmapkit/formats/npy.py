@@ -16,7 +16,7 @@ import functools
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.lib import format as numpy_format
@@ -25,7 +25,7 @@ from mmapkit.errors import FormatError
 from mmapkit.formats.layout import Layout
 from mmapkit.views import Order, storable_dtype, storable_shape
 
-__all__ = ["MAGIC", "header_for", "read_layout"]
+__all__ = ["MAGIC", "Header", "growing_header", "header_for", "read_layout"]
 
 MAGIC: Final = b"\x93NUMPY"
 # numpy refuses more than 10,000 by default; dtypes of many fields need more.
@@ -33,12 +33,12 @@ MAX_HEADER_BYTES: Final = 1 << 18
 # numpy pads the headers of plain arrays to this.
 USUAL_HEADER_BYTES: Final = 128
 ALIGNMENT: Final = 64
-# Room for the first axis to grow without moving the data, as numpy leaves it.
-GROWTH_DIGITS: Final = 21
+# Of the first axis' length: it grows without moving the data.
+FIELD_BYTES: Final = 16
 
 _PLAIN: Final = re.compile(
     rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,9})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\}\s*"
+    rb"'shape': \( *((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\}\s*"
 )
 _PYTHON_2_LONG: Final = re.compile(r"(?<=\d)L\b")
 
@@ -150,22 +150,97 @@ def _parse_literal(
     return header["descr"], fortran, shape
 
 
+class Header(NamedTuple):
+    """The header of one array, in whose bytes nothing but the first axis' length changes.
+
+    Its digits stand right-aligned in a field of whole 8-byte words, after spaces, which Python
+    allows inside the parentheses. So two lengths differ in one aligned word, or in two when a carry
+    reaches the upper one: no reader finds half of a length, whenever it looks.
+    """
+
+    before: bytes
+    field_bytes: int  # 0 where there is no room for a field: then the digits stand as numpy's do
+    after: bytes
+    size_bytes: int
+
+    def with_length(self, length: int) -> bytes:
+        """Return all bytes up to the first element; ValueError if the digits do not fit."""
+        text = b"%s%*d%s" % (self.before, self.field_bytes, length, self.after)
+        padding = self.size_bytes - 1 - len(text)
+        if padding < 0 or 0 < self.field_bytes < len(str(length)):
+            raise ValueError(
+                f"the header's {self.size_bytes} bytes have no room for a length of {length}"
+            )
+        return text + b" " * padding + b"\n"
+
+    def words(self, old: bytes, new: bytes) -> tuple[int, int]:
+        """Return from where to where two of its texts differ, as whole 8-byte words."""
+        first = len(self.before) if self.field_bytes else 0
+        last = first + self.field_bytes if self.field_bytes else self.size_bytes
+        while first < last and old[first : first + 8] == new[first : first + 8]:
+            first += 8
+        while last > first and old[last - 8 : last] == new[last - 8 : last]:
+            last -= 8
+        return first, last
+
+
+def growing_header(layout: Layout, version: tuple[int, int]) -> Header:
+    """Lay out the header of an array that lies in a file already: its elements do not move.
+
+    Raises
+    ------
+    ValueError
+        If not even the length that the array has fits in front of them.
+    """
+    start = 10 if version == (1, 0) else 12
+    before, after = _around_length(layout.dtype, layout.shape, layout.order)
+    encoding = "utf-8" if version == (3, 0) else "latin-1"
+    front = MAGIC + bytes(version) + (layout.offset - start).to_bytes(start - 8, "little")
+    front += before.encode(encoding)
+    found = _with_field(front, after.encode(encoding), layout.shape[0])._replace(
+        size_bytes=layout.offset
+    )
+    if len(found.before) + found.field_bytes + len(found.after) >= layout.offset:
+        found = Header(front, 0, after.encode(encoding), layout.offset)
+    found.with_length(layout.shape[0])
+    return found
+
+
+def _with_field(before: bytes, after: bytes, length: int) -> Header:
+    before += b" " * (-len(before) % 8)
+    field_bytes = FIELD_BYTES
+    while len(str(length)) > field_bytes:  # of arrays whose rows take no bytes
+        field_bytes += 8
+    text_bytes = len(before) + field_bytes + len(after) + 1
+    return Header(before, field_bytes, after, text_bytes + -text_bytes % ALIGNMENT)
+
+
+def _around_length(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> tuple[str, str]:
+    """The literal before and after the first axis' length."""
+    before = (
+        f"{{'descr': {numpy_format.dtype_to_descr(dtype)!r}, 'fortran_order': {order == 'F'}, "
+        "'shape': ("
+    )
+    return before, "".join(f", {length}" for length in shape[1:]) + (
+        "," * (len(shape) == 1)
+    ) + "), }"
+
+
 def header_for(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> bytes:
     """Return the header of an array: the oldest version that can hold it, padded to 64 bytes."""
-    literal = (
-        f"{{'descr': {numpy_format.dtype_to_descr(dtype)!r}, 'fortran_order': {order == 'F'}, "
-        f"'shape': {shape!r}, }}"
-    )
-    if shape:
-        literal += " " * max(0, GROWTH_DIGITS - len(str(shape[0 if order == "C" else -1])))
+    before, after = _around_length(dtype, shape, order)
     try:
-        text, version = literal.encode("latin-1"), 1
+        texts, version = (before.encode("latin-1"), after.encode("latin-1")), 1
     except UnicodeEncodeError:
-        text, version = literal.encode("utf-8"), 3
-    if version == 1 and len(text) + ALIGNMENT + 10 >= 1 << 16:
+        texts, version = (before.encode("utf-8"), after.encode("utf-8")), 3
+    if version == 1 and sum(map(len, texts)) + 2 * ALIGNMENT >= 1 << 16:
         version = 2
-    width = 2 if version == 1 else 4
-    before = len(MAGIC) + 2 + width
-    padding = -(before + len(text) + 1) % ALIGNMENT
-    text += b" " * padding + b"\n"
-    return MAGIC + bytes((version, 0)) + len(text).to_bytes(width, "little") + text
+    start = 10 if version == 1 else 12
+    front = bytes(start) + texts[0]
+    if shape:
+        text = _with_field(front, texts[1], shape[0]).with_length(shape[0])
+    else:
+        text = front + texts[1]
+        text += b" " * (-(len(text) + 1) % ALIGNMENT) + b"\n"
+    size = (len(text) - start).to_bytes(start - 8, "little")
+    return MAGIC + bytes((version, 0)) + size + text[start:]

@@ -1,0 +1,611 @@
+"""Arrays that grow while others read them: append, resize, reserve, refresh, follow.
+
+How a row gets into a file, so that `numpy.load` reads the file at every instant:
+
+1. Rows are written past the end of the data, into blocks that were allocated ahead. Nobody counts
+   them yet. A full disk is an error here; the file is cut back to where it ended.
+2. The mapping is extended in place, so that views stay where they are.
+3. The length in the header is rewritten by one positioned write of the aligned words that differ:
+   8 bytes, or 16 when a carry reaches the upper word (formats/npy.py). A signal, SIGKILL included,
+   does not interrupt a write to a regular file that lies in one page (signal(7), "Interruption of
+   system calls": such calls on a disk do not block), and Linux copies aligned words whole.
+   Not by a store into the mapping: on filesystems that copy on write that could meet a full disk,
+   as a fault instead of an error; and others would see it later than the rows where mapped and
+   written bytes go different ways, as in FUSE and network filesystems.
+
+A writer that is killed leaves rows that nobody counts: a tail, which the next one cuts. Readers map
+what the header promises and never the tail. A raw file has no header: its size is the count.
+
+One process writes, any number read. A second writer is noticed by the header that the first did not
+write, not kept out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import operator
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mmapkit.array import MappedArray
+from mmapkit.errors import FormatError, MappingFault, UnsupportedError
+from mmapkit.formats import npy
+from mmapkit.mapping import open as open_mapping
+
+if TYPE_CHECKING:
+    from mmapkit.formats.layout import Layout
+    from mmapkit.mapping import Mapping
+
+__all__ = ["Growth", "follow"]
+
+# Blocks are allocated ahead by half of what there is, within these bounds.
+LEAST_AHEAD_BYTES: Final = 1 << 20
+MOST_AHEAD_BYTES: Final = 256 << 20
+# Addresses that a mapping sets aside when it first grows; they cost nothing else.
+GENEROUS_BYTES: Final = 64 << 30
+# What is converted or copied from file to file at a time.
+PIECE_BYTES: Final = 8 << 20
+# A header that makes no sense may be half of two, where a filesystem copies no words.
+READINGS: Final = 5
+READING_PAUSE_S: Final = 0.001
+
+
+class Growth:
+    """What one array has to remember between growing or following: the file as it was last seen."""
+
+    __slots__ = (
+        "_allocated",
+        "_end",
+        "_foreign",
+        "_head",
+        "_header",
+        "_mapping",
+        "_owner",
+        "_preallocates",
+        "_reserved",
+    )
+
+    def __init__(self, array: MappedArray) -> None:
+        """Start; ValueError if the array does not lie in its file so that it could grow."""
+        layout, mapping = array._layout, array.mapping
+        if array._shared or layout.format not in ("npy", "raw"):
+            raise ValueError(
+                f"{array.path!r} holds more than one array: only one in a .npy or raw file grows"
+            )
+        if not layout.shape:
+            raise ValueError(f"the array in {array.path!r} has no axis along which it could grow")
+        if layout.order == "F" and len(layout.shape) > 1:
+            raise ValueError(
+                f"the array in {array.path!r} is Fortran-ordered: its rows do not lie together, "
+                "and it cannot grow along the first axis"
+            )
+        if layout.strides is not None:
+            raise ValueError(f"the array in {array.path!r} has strides: it cannot grow")
+        self._mapping = mapping
+        self._end = mapping.offset + layout.span[1]  # of the data, in the file
+        self._head: bytes | None = None  # the .npy header that belongs to the array's layout
+        self._header: npy.Header | None = None  # how it is written
+        self._foreign = False  # it stands in the file in another way yet
+        self._allocated = 0  # blocks are there up to here, perhaps past the end of the file
+        self._reserved = 0  # and reserve() asked for them up to here
+        self._preallocates = not mapping._sparse
+        self._owner = 0  # the process that allocated
+
+    # --- growing ----------------------------------------------------------------------------
+
+    def append(self, array: MappedArray, rows: npt.ArrayLike) -> int:
+        """See `MappedArray.append`."""
+        found = _checked_rows(rows, array)
+        with array._lock:
+            layout = self._prepare(array)
+            length = layout.shape[0] + len(found)
+            if length == layout.shape[0]:
+                return length
+            start, end = self._end, self._end + len(found) * _row_bytes(layout)
+            head = self._head_with(length)
+            if end > self._allocated and self._preallocates:
+                self._allocate_ahead(start, end)
+            try:
+                at = start
+                for piece in _pieces(found, layout.dtype) if end > start else ():
+                    at += self._mapping._write_file(at, piece)
+            except BaseException:
+                self._cut_back(start)
+                if isinstance(found, MappedArray):
+                    found.mapping.check()  # a source that was truncated says EFAULT
+                raise
+            self._adopt(array, layout, length, start, end, head)
+            return length
+
+    def resize(self, array: MappedArray, length: int) -> None:
+        """See `MappedArray.resize`."""
+        length = _length(length)
+        with array._lock:
+            layout = self._prepare(array)
+            end = self._mapping.offset + layout.offset + length * _row_bytes(layout)
+            head = self._head_with(length)
+            start = self._end
+            if length > layout.shape[0]:
+                if end > start:
+                    self._extend_by_zeros(start, end)
+                self._adopt(array, layout, length, start, end, head)
+            elif length < layout.shape[0]:
+                self._shrink(array, layout, length, lambda: self._cut(end, head))
+                self._end = end
+
+    def reserve(self, array: MappedArray, length: int) -> None:
+        """See `MappedArray.reserve`."""
+        length = _length(length)
+        with array._lock:
+            layout = self._prepare(array)
+            end = self._mapping.offset + layout.offset + length * _row_bytes(layout)
+            if end <= self._end:
+                return
+            self._head_with(length)
+            if end > self._reserved:
+                self._allocate(self._end, end)
+                self._reserved = end
+            size = end - self._mapping.offset
+            if size > self._mapping._capacity:
+                self._swap(array, self._mapping.size, room=size)
+
+    def _prepare(self, array: MappedArray) -> Layout:
+        """See that nothing but this array has changed the file, and that it ends where the array
+        does; the lock is held."""
+        _require_open(array)
+        array._require_writable()
+        mapping, layout = self._mapping, array._layout
+        if mapping.mode == "c":
+            raise TypeError(
+                f"cannot grow {array.path!r}: it was opened with mode 'c', whose changes are not "
+                "written; open it with mode 'r+'"
+            )
+        if mapping.faulted:
+            mapping._raise_if_lost(0, mapping.size)
+        size = mapping._file_size()
+        if size < self._end:
+            mapping.check()
+            raise self._changed(array)
+        if layout.format == "npy":
+            self._compare_header(array, layout, size)
+        elif size > self._end:
+            raise ValueError(
+                f"{array.path!r} has {size - self._end} bytes after the array of shape "
+                f"{layout.shape}: refresh() takes whole rows in; the rest has to be cut off before "
+                "the array can grow"
+            )
+        if size > self._end:  # a killed writer's
+            if mapping.size > self._end:
+                self._swap(array, self._end)
+            self._mapping._resize_file(size, self._end)
+        return layout
+
+    def _compare_header(self, array: MappedArray, layout: Layout, file_bytes: int) -> None:
+        head = self._mapping._peek(layout.offset)
+        if self._head is None:
+            found = npy.read_layout(lambda count: head[:count], file_bytes, array.path)
+            if found != layout:
+                raise self._changed(array)
+            self._head = head
+        elif head != self._head:
+            raise self._changed(array)
+        if self._header is None:
+            try:
+                self._header = npy.growing_header(layout, (head[6], head[7]))
+            except ValueError as error:
+                raise ValueError(f"{array.path!r} cannot grow: {error}") from None
+            self._foreign = self._header.with_length(layout.shape[0]) != head
+
+    def _changed(self, array: MappedArray) -> OSError:
+        return OSError(
+            errno.ESTALE,
+            "another process changed the array in the file: nothing was written; refresh() takes "
+            "its rows in",
+            array.path,
+        )
+
+    def _head_with(self, length: int) -> bytes:
+        """The header for a length; ValueError before anything is written."""
+        if self._header is None:
+            return b""
+        try:
+            return self._header.with_length(length)
+        except ValueError as error:
+            raise ValueError(f"{self._mapping.path!r} cannot grow: {error}") from None
+
+    def _adopt(
+        self, array: MappedArray, layout: Layout, length: int, start: int, end: int, head: bytes
+    ) -> None:
+        """The rows are in the file: show them to this process, then tell everybody."""
+        try:
+            self._reach(array, end)
+        except BaseException:
+            self._cut_back(start)
+            raise
+        self._publish(array, head)
+        self._end = end
+        array._show(self._mapping, layout._replace(shape=(length, *layout.shape[1:])))
+
+    def _publish(self, array: MappedArray, head: bytes) -> None:
+        if self._header is None or self._head is None:
+            return
+        if self._mapping._peek(len(head)) != self._head:
+            raise self._changed(array)
+        first, last = (0, len(head)) if self._foreign else self._header.words(self._head, head)
+        self._mapping._write_file(first, head[first:last])
+        if self._mapping.backend == "read":  # whose copy of the page is written back one day
+            self._mapping.write(first, head[first:last])
+        self._head, self._foreign = head, False
+
+    def _cut(self, end: int, head: bytes) -> None:
+        """Make the file shorter; first nobody counts the rows any more, then they go."""
+        old_head, mapping = self._head, self._mapping
+        if self._header is not None:
+            if mapping.exports:  # resize() would find out after the header has changed
+                views = "view is" if mapping.exports == 1 else "views are"
+                raise BufferError(
+                    f"cannot cut {mapping.path!r}: {mapping.exports} {views} alive; release them"
+                )
+            mapping._write_file(0, head)
+        try:
+            mapping.resize(end - mapping.offset)
+        except BaseException:
+            if old_head is not None:
+                mapping._write_file(0, old_head)
+            raise
+        if self._header is not None:
+            if mapping.backend == "read":
+                mapping.write(0, head)
+            self._head, self._foreign = head, False
+        self._allocated = self._reserved = 0
+
+    # --- blocks -----------------------------------------------------------------------------
+
+    def _allocate_ahead(self, start: int, end: int) -> None:
+        """Take blocks up to `end` and, so that this is rare, some beyond."""
+        ahead = min(max(end // 2, LEAST_AHEAD_BYTES), MOST_AHEAD_BYTES)
+        try:
+            try:
+                self._allocate(start, end + ahead)
+            except UnsupportedError:
+                raise
+            except OSError:  # that much is not to be had
+                self._allocate(start, end)
+        except UnsupportedError:
+            self._preallocates = False
+
+    def _allocate(self, start: int, end: int) -> None:
+        try:
+            self._mapping._allocate_file(start, end - start)
+        except UnsupportedError:
+            raise
+        except OSError:
+            self._cut_back(start)  # what it got before it failed
+            raise
+        self._allocated = max(self._allocated, end)
+        self._owner = os.getpid()
+
+    def _cut_back(self, end: int) -> None:
+        """After an error: no tail, and no blocks but those that were asked for."""
+        # What went wrong is worth telling, and a tail that stays is cut another time.
+        with contextlib.suppress(OSError, ValueError):
+            self._mapping._resize_file(end, end)
+            self._allocated = end
+            if self._reserved > end:
+                self._mapping._allocate_file(end, self._reserved - end)
+                self._allocated = self._reserved
+
+    def _extend_by_zeros(self, start: int, end: int) -> None:
+        try:
+            self._mapping._resize_file(start, end)
+        except BaseException:
+            self._cut_back(start)
+            raise
+        self._allocated = max(self._allocated, end)
+
+    def give_back(self) -> None:
+        """Free the blocks past the end of the file; for closing."""
+        # Not in a child that was forked meanwhile, nor where another writer has been.
+        if self._allocated <= self._end or self._owner != os.getpid():
+            return
+        with contextlib.suppress(OSError, ValueError):
+            if self._mapping._file_size() == self._end:
+                self._mapping._resize_file(self._end, self._end)
+        self._allocated = self._reserved = 0
+
+    def __del__(self) -> None:
+        """Do so for an array that nobody closed."""
+        if hasattr(self, "_owner"):
+            self.give_back()
+
+    # --- the mapping ------------------------------------------------------------------------
+
+    def _reach(self, array: MappedArray, end: int) -> None:
+        """Have a mapping that ends where the data does: in place, or else another one."""
+        size = end - self._mapping.offset
+        if size == self._mapping.size:
+            return
+        if size <= self._mapping._capacity:
+            try:
+                self._mapping._fit(size)
+                return
+            except BufferError:  # longer than the data was, with views that saw a tail
+                pass
+        self._swap(array, size)
+
+    def _swap(self, array: MappedArray, size: int, room: int = 0) -> None:
+        """Map the same file again, with addresses to grow into; views keep the old mapping."""
+        old = self._mapping
+        if old.backend == "read" and old.writable:
+            old.flush(level="os")
+        new = _reopened(old, size, max(room, size))
+        self._mapping = new
+        array._show(new, array._layout)
+        old.close(defer=True)
+
+    def _shrink(
+        self, array: MappedArray, layout: Layout, length: int, cut: Callable[[], None]
+    ) -> None:
+        """Show fewer rows after a cut of the mapping, which needs that nobody is looking."""
+        waiting: Any = _Waiting(array)
+        array._view = waiting
+        try:
+            cut()
+        except BaseException:
+            array._show(self._mapping, layout)
+            raise
+        array._show(self._mapping, layout._replace(shape=(length, *layout.shape[1:])))
+
+    # --- following --------------------------------------------------------------------------
+
+    def refresh(self, array: MappedArray) -> int:
+        """See `MappedArray.refresh`."""
+        with array._lock:
+            _require_open(array)
+            if self._mapping.faulted:
+                with contextlib.suppress(MappingFault):  # again below, if it is still true
+                    self._mapping.recover()
+            layout = array._layout
+            length, head = self._length_now(array, layout)
+            if length != layout.shape[0]:
+                end = self._mapping.offset + layout.offset + length * _row_bytes(layout)
+                if length > layout.shape[0]:
+                    self._reach(array, end)
+                    shape = (length, *layout.shape[1:])
+                    array._show(self._mapping, layout._replace(shape=shape))
+                else:
+                    size = end - self._mapping.offset
+                    self._shrink(array, layout, length, lambda: self._mapping._fit(size))
+                self._end = end
+            if head != self._head:
+                self._head, self._header = head, None
+            if self._mapping.faulted:
+                self._mapping.recover()
+            return length
+
+    def _length_now(self, array: MappedArray, layout: Layout) -> tuple[int, bytes | None]:
+        """How many rows the file has, and the header that says so; FormatError if they are not
+        those of this array any more."""
+        if layout.format == "raw":
+            inside = self._mapping._file_size() - self._mapping.offset - layout.offset
+            row = _row_bytes(layout)
+            return (max(inside, 0) // row if row else layout.shape[0]), None
+        before = None
+        for reading in range(READINGS):
+            head = self._mapping._peek(layout.offset)
+            if head == self._head:
+                return layout.shape[0], head
+            try:
+                found = npy.read_layout(
+                    lambda count, head=head: head[:count],  # type: ignore[misc]
+                    self._mapping._file_size(),
+                    array.path,
+                )
+                if found is None:
+                    raise FormatError(f"{array.path!r} is not a .npy file any more")
+                if found._replace(shape=layout.shape) != layout or (
+                    found.shape[1:] != layout.shape[1:]
+                ):
+                    raise FormatError(
+                        f"{array.path!r} held {layout.dtype} of shape {layout.shape} and holds "
+                        f"{found.dtype} of shape {found.shape} now: open it again"
+                    )
+            except FormatError:
+                if reading == READINGS - 1:
+                    raise
+            else:
+                if found.shape[0] >= layout.shape[0] or head == before:
+                    return found.shape[0], head
+            before = head
+            time.sleep(READING_PAUSE_S)
+        raise FormatError(f"{array.path!r}: the header does not come to rest")
+
+
+class _Waiting:
+    """Stands in for the view of an array while it is cut: whoever looks waits for the end of it."""
+
+    def __init__(self, array: MappedArray) -> None:
+        self._array = array
+
+    def _view_after(self) -> Any:
+        with self._array._lock:
+            view: Any = self._array._view
+        if view is self:
+            raise BufferError("the array is being cut by this very thread")
+        return view
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view_after(), name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._view_after()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._view_after()[key] = value
+
+    def __len__(self) -> int:
+        return len(self._view_after())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._view_after())
+
+
+def follow(
+    array: MappedArray, poll_s: float, timeout_s: float | None, start: int | None
+) -> Iterator[npt.NDArray[Any]]:
+    """See `MappedArray.follow`."""
+    if not 0 < poll_s < math.inf:
+        raise ValueError(f"poll_s must be a positive number of seconds, not {poll_s!r}")
+    if timeout_s is not None and not timeout_s >= 0:
+        raise ValueError(f"timeout_s must be a number of seconds or None, not {timeout_s!r}")
+    at = len(array) if start is None else operator.index(start)
+    if at < 0:
+        at = max(0, len(array) + at)
+    return _news(array, at, poll_s, math.inf if timeout_s is None else timeout_s)
+
+
+def _news(
+    array: MappedArray, at: int, poll_s: float, timeout_s: float
+) -> Iterator[npt.NDArray[Any]]:
+    seen, deadline = 0, time.monotonic() + timeout_s
+    while True:
+        length = array.refresh()
+        if length < seen:  # cut: what comes after that is new
+            at = min(at, length)
+        seen = length
+        if length > at:
+            yield array[at:length]
+            at, deadline = length, time.monotonic() + timeout_s
+            continue
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(poll_s, left))
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _require_open(array: MappedArray) -> None:
+    if array.closed:
+        raise ValueError("the array is closed")
+
+
+def _length(length: int) -> int:
+    length = operator.index(length)
+    if length < 0:
+        raise ValueError(f"the number of rows must not be negative, and is {length}")
+    return length
+
+
+def _row_bytes(layout: Layout) -> int:
+    return math.prod(layout.shape[1:]) * layout.dtype.itemsize
+
+
+class _Descriptor:
+    """A mapping's own descriptor as a file object: the file may have lost its name."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self.name = mapping.path
+
+    def fileno(self) -> int:
+        return self._mapping.fileno()
+
+
+def _reopened(old: Mapping, size: int, room: int) -> Mapping:
+    """Map the first `size` bytes of the same file, and set addresses aside for `room` and more."""
+    file: Any = _Descriptor(old) if os.name == "posix" else old.path
+    mode = "r" if old.mode == "r" else "r+"
+    backend = "read" if old.backend == "read" else "auto"
+    for reserve in (max(4 * room, GENEROUS_BYTES), 4 * room, room + LEAST_AHEAD_BYTES, None):
+        try:
+            new = open_mapping(
+                file,
+                mode,
+                offset=old.offset,
+                length=size,
+                reserve=reserve,
+                sparse=old._sparse,
+                backend=backend,
+            )
+        except OSError:  # too many addresses (ulimit -v), or none to be set aside here
+            if reserve is None:
+                raise
+        else:
+            new._reserve = old._reserve  # what another process is to set aside when it unpickles
+            return new
+    raise AssertionError  # the last one returns or raises
+
+
+def _checked_rows(rows: npt.ArrayLike, array: MappedArray) -> npt.NDArray[Any] | MappedArray:
+    """The rows, of a shape and a dtype that go into the array."""
+    dtype, inner = array.dtype, array.shape[1:]
+    found: npt.NDArray[Any] | MappedArray
+    if isinstance(rows, (np.ndarray, MappedArray)):
+        found = rows
+    elif hasattr(rows, "dtype") or hasattr(rows, "__array__"):
+        found = np.asarray(rows)
+    else:
+        found = _rows_of_python(rows, dtype, inner)
+    if found.dtype != dtype and not np.can_cast(found.dtype, dtype, "same_kind"):
+        raise TypeError(f"cannot append {found.dtype} to {array.path!r}, which holds {dtype}")
+    if found.shape == inner and found.ndim == len(inner):
+        raise ValueError(
+            f"cannot append shape {found.shape}: it lacks the first axis; one row is appended as "
+            "rows[None]"
+        )
+    if found.ndim != len(inner) + 1 or found.shape[1:] != inner:
+        wanted = ", ".join(map(str, ("n", *inner))) + ("," if not inner else "")
+        raise ValueError(
+            f"cannot append shape {found.shape} to {array.path!r} of shape {array.shape}: it takes "
+            f"({wanted})"
+        )
+    return found
+
+
+def _rows_of_python(rows: Any, dtype: np.dtype[Any], inner: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Lists and numbers as an array that holds the same values, or an error."""
+    if dtype.kind in "VMm":  # records, and dates that are strings: only the dtype says how
+        return np.asarray(rows, dtype)
+    try:
+        natural = np.asarray(rows)
+    except ValueError as error:  # ragged
+        raise ValueError(f"cannot append rows that differ in shape: {error}") from None
+    if natural.shape == (0,):
+        return np.empty((0, *inner), dtype)
+    kind = natural.dtype.kind
+    if kind == "O" and all(isinstance(item, int) for item in natural.flat):
+        if dtype.kind in "fc":
+            return np.asarray(rows, dtype)
+        kind = "i"
+    if kind in "iu" and dtype.kind in "iu" and natural.size:
+        limits = np.iinfo(dtype)
+        low, high = int(natural.min()), int(natural.max())
+        if low < limits.min or high > limits.max:
+            wrong = low if low < limits.min else high
+            raise ValueError(f"{wrong} does not fit {dtype}: {limits.min} to {limits.max}")
+        return natural.astype(dtype)
+    return natural
+
+
+def _pieces(rows: npt.NDArray[Any] | MappedArray, dtype: np.dtype[Any]) -> Iterator[Any]:
+    """The rows as the file holds them: in one piece if they are so, else copied bit by bit."""
+    if isinstance(rows, np.ndarray) and rows.dtype == dtype and rows.flags.c_contiguous:
+        yield _plain(rows)
+        return
+    step = max(1, PIECE_BYTES // max(1, math.prod(rows.shape[1:]) * dtype.itemsize))
+    for first in range(0, len(rows), step):
+        yield _plain(np.ascontiguousarray(rows[first : first + step], dtype))
+
+
+def _plain(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """What numpy exports as a buffer: dates, for one, are not."""
+    return rows if rows.dtype.kind in "biufc" else rows.reshape(-1).view(np.uint8)
