@@ -3,6 +3,8 @@
 
 #include "map/internal.h"
 
+#define LEAST_ROOM_BYTES ((size_t)1 << 20)
+
 /* --- growing and shrinking --------------------------------------------------------------------- */
 
 static bool fits_reserve(const mmk_region *region, size_t size_bytes) {
@@ -83,9 +85,21 @@ mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan_in, mmk_
     return outcome;
 }
 
+/* Who grows once grows again: addresses past the end of the file are mapped, too, where that is
+ * allowed, and then growing costs no system call. */
+static size_t with_room(const mmk_region *region, const mmk_source *source, size_t length) {
+    if (source->file == MMK_NO_HANDLE || !mmk_os_cuts_mapped_files())
+        return length;
+    size_t most = region->reserved_bytes - length, ahead = length / 2 + LEAST_ROOM_BYTES;
+    return length + (ahead < most ? ahead : most);
+}
+
 static mmk_status grow_in_place(mmk_region *region, size_t size_bytes) {
     size_t length = region->lead_bytes + size_bytes;
     mmk_source source = mmk__region_source(region, 0);
+    if (length <= region->mapped_bytes)
+        return MMK_OK;
+    length = with_room(region, &source, length);
     mmk_status status = mmk_os_extend(&source, region->base, region->mapped_bytes, length,
                                       region->reserved_bytes);
     if (status != MMK_OK)

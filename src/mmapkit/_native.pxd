@@ -151,6 +151,17 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes)
     mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes)
     mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes)
+    ctypedef struct mmk_append:
+        uint64_t file_bytes
+        const void *bytes
+        size_t length_bytes
+        size_t size_bytes
+        const void *old_head
+        const void *new_head
+        size_t head_bytes
+        size_t first
+        size_t last
+    mmk_status mmk_region_append(mmk_region *region, const mmk_append *what, c_bool *stood)
     mmk_status mmk_region_protect(mmk_region *region, unsigned protection)
     mmk_status mmk_region_label(mmk_region *region, const char *name)
     mmk_status mmk_region_read(mmk_region *region, size_t offset, void *to, size_t length_bytes)

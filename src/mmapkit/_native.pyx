@@ -1074,6 +1074,33 @@ cdef class Region:
         finally:
             mmk_region_unpin(&self.c)
 
+    def _append(self, uint64_t file_size, data, size_t size, bytes old not None, bytes new not None,
+                size_t first, size_t last):
+        """Write a buffer to the file's end, show `size` bytes, and write [first, last) of the new
+        head over the old one; False if the file has another size or another head."""
+        cdef Py_buffer source
+        cdef mmk_append what
+        cdef c_bool stood = False
+        cdef mmk_status status
+        if not first <= last <= <size_t>len(new):
+            raise ValueError(f"[{first}, {last}) is not inside {len(new)} bytes")
+        PyObject_GetBuffer(data, &source, PyBUF_CONTIG_RO)
+        try:
+            what.file_bytes, what.size_bytes = file_size, size
+            what.bytes, what.length_bytes = source.buf, <size_t>source.len
+            what.old_head, what.head_bytes = PyBytes_AS_STRING(old), <size_t>len(old)
+            what.new_head, what.first, what.last = PyBytes_AS_STRING(new), first, last
+            self._pin()
+            try:
+                with nogil:
+                    status = mmk_region_append(&self.c, &what, &stood)
+                self._raise(status, f"append {source.len} bytes")
+                return bool(stood)
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&source)
+
     def _write_file(self, uint64_t at, data):
         """Write a buffer, past the end, too: what goes wrong is an error and never a fault."""
         cdef Py_buffer source

@@ -28,7 +28,8 @@ import math
 import operator
 import os
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -37,10 +38,10 @@ import numpy.typing as npt
 from mmapkit.array import MappedArray
 from mmapkit.errors import FormatError, MappingFault, UnsupportedError
 from mmapkit.formats import npy
+from mmapkit.formats.layout import Layout
 from mmapkit.mapping import open as open_mapping
 
 if TYPE_CHECKING:
-    from mmapkit.formats.layout import Layout
     from mmapkit.mapping import Mapping
 
 __all__ = ["Growth", "follow"]
@@ -62,14 +63,17 @@ class Growth:
 
     __slots__ = (
         "_allocated",
+        "_checked",
         "_end",
         "_foreign",
         "_head",
         "_header",
+        "_later",
         "_mapping",
         "_owner",
         "_preallocates",
         "_reserved",
+        "_row_bytes",
     )
 
     def __init__(self, array: MappedArray) -> None:
@@ -90,7 +94,10 @@ class Growth:
             raise ValueError(f"the array in {array.path!r} has strides: it cannot grow")
         self._mapping = mapping
         self._end = mapping.offset + layout.span[1]  # of the data, in the file
-        self._head: bytes | None = None  # the .npy header that belongs to the array's layout
+        self._row_bytes = math.prod(layout.shape[1:]) * layout.dtype.itemsize
+        self._later: Any = _Later(array)
+        self._checked = False  # that the file is as the array was opened
+        self._head = b""  # the .npy header that belongs to the array's layout, once seen
         self._header: npy.Header | None = None  # how it is written
         self._foreign = False  # it stands in the file in another way yet
         self._allocated = 0  # blocks are there up to here, perhaps past the end of the file
@@ -102,40 +109,37 @@ class Growth:
 
     def append(self, array: MappedArray, rows: npt.ArrayLike) -> int:
         """See `MappedArray.append`."""
-        found = _checked_rows(rows, array)
+        found = _checked_rows(rows, array._layout, array.path)
         with array._lock:
             layout = self._prepare(array)
             length = layout.shape[0] + len(found)
-            if length == layout.shape[0]:
-                return length
-            start, end = self._end, self._end + len(found) * _row_bytes(layout)
-            head = self._head_with(length)
-            if end > self._allocated and self._preallocates:
-                self._allocate_ahead(start, end)
-            try:
-                at = start
-                for piece in _pieces(found, layout.dtype) if end > start else ():
-                    at += self._mapping._write_file(at, piece)
-            except BaseException:
-                self._cut_back(start)
-                if isinstance(found, MappedArray):
-                    found.mapping.check()  # a source that was truncated says EFAULT
-                raise
-            self._adopt(array, layout, length, start, end, head)
+            if length > layout.shape[0]:
+                end = self._end + len(found) * self._row_bytes
+                head = self._head_with(length)
+                if end > self._allocated and self._preallocates and end > self._end:
+                    self._allocate_ahead(self._end, end)
+                try:
+                    self._add(array, _pieces(found, layout.dtype), self._end, end, head)
+                except OSError:
+                    if isinstance(found, MappedArray):
+                        found.mapping.check()  # a source that was truncated says EFAULT
+                    raise
+                self._show_later(array, layout, length)
             return length
 
     def resize(self, array: MappedArray, length: int) -> None:
         """See `MappedArray.resize`."""
         length = _length(length)
         with array._lock:
-            layout = self._prepare(array)
-            end = self._mapping.offset + layout.offset + length * _row_bytes(layout)
+            self._prepare(array)
+            layout = self._examine(array)
+            end = self._mapping.offset + layout.offset + length * self._row_bytes
             head = self._head_with(length)
-            start = self._end
             if length > layout.shape[0]:
-                if end > start:
-                    self._extend_by_zeros(start, end)
-                self._adopt(array, layout, length, start, end, head)
+                if end > self._end:
+                    self._extend_by_zeros(self._end, end)
+                self._add(array, (), end, end, head)
+                self._show_later(array, layout, length)
             elif length < layout.shape[0]:
                 self._shrink(array, layout, length, lambda: self._cut(end, head))
                 self._end = end
@@ -144,8 +148,9 @@ class Growth:
         """See `MappedArray.reserve`."""
         length = _length(length)
         with array._lock:
-            layout = self._prepare(array)
-            end = self._mapping.offset + layout.offset + length * _row_bytes(layout)
+            self._prepare(array)
+            layout = self._examine(array)
+            end = self._mapping.offset + layout.offset + length * self._row_bytes
             if end <= self._end:
                 return
             self._head_with(length)
@@ -157,18 +162,21 @@ class Growth:
                 self._swap(array, self._mapping.size, room=size)
 
     def _prepare(self, array: MappedArray) -> Layout:
-        """See that nothing but this array has changed the file, and that it ends where the array
-        does; the lock is held."""
-        _require_open(array)
-        array._require_writable()
+        """Check what costs nothing, and the file if that was not done yet; the lock is held."""
+        if array.closed:
+            raise ValueError("the array is closed")
+        if self._mapping.faulted:
+            self._mapping._raise_if_lost(0, self._mapping.size)
+        return array._layout if self._checked else self._examine(array)
+
+    def _examine(self, array: MappedArray) -> Layout:
+        """See that nobody else has changed the file; have it end where the array does."""
         mapping, layout = self._mapping, array._layout
-        if mapping.mode == "c":
+        if mapping.mode in ("r", "c"):
             raise TypeError(
-                f"cannot grow {array.path!r}: it was opened with mode 'c', whose changes are not "
-                "written; open it with mode 'r+'"
+                f"cannot grow {array.path!r}: it was opened with mode {mapping.mode!r}; open it "
+                "with mode 'r+'"
             )
-        if mapping.faulted:
-            mapping._raise_if_lost(0, mapping.size)
         size = mapping._file_size()
         if size < self._end:
             mapping.check()
@@ -185,11 +193,12 @@ class Growth:
             if mapping.size > self._end:
                 self._swap(array, self._end)
             self._mapping._resize_file(size, self._end)
+        self._checked = True
         return layout
 
     def _compare_header(self, array: MappedArray, layout: Layout, file_bytes: int) -> None:
         head = self._mapping._peek(layout.offset)
-        if self._head is None:
+        if not self._head:
             found = npy.read_layout(lambda count: head[:count], file_bytes, array.path)
             if found != layout:
                 raise self._changed(array)
@@ -220,29 +229,46 @@ class Growth:
         except ValueError as error:
             raise ValueError(f"{self._mapping.path!r} cannot grow: {error}") from None
 
-    def _adopt(
-        self, array: MappedArray, layout: Layout, length: int, start: int, end: int, head: bytes
+    def _add(
+        self, array: MappedArray, pieces: Iterable[Any], at: int, end: int, head: bytes
     ) -> None:
-        """The rows are in the file: show them to this process, then tell everybody."""
+        """Write pieces to the end of the file, which is at `at`; show them to this process, then
+        tell everybody."""
+        start, size, offset = self._end, end - self._mapping.offset, self._mapping.offset
+        if size > self._mapping._capacity:
+            self._swap(array, start - offset, room=size)
+        last: Any = None
         try:
-            self._reach(array, end)
+            for piece in pieces:
+                if last is not None:
+                    at += self._mapping._write_file(at, last)
+                last = piece
+            if size > self._mapping._capacity:  # no addresses can be set aside here
+                at += 0 if last is None else self._mapping._write_file(at, last)
+                last = None
+                self._swap(array, size)
+            first, after = self._differing(head)
+            stood = self._mapping._append(
+                at, b"" if last is None else last, size, self._head, head, first, after
+            )
         except BaseException:
-            self._cut_back(start)
+            self._checked = False
+            if self._mapping.size <= start - offset:  # else the tail goes another time
+                self._cut_back(start)
             raise
-        self._publish(array, head)
-        self._end = end
-        array._show(self._mapping, layout._replace(shape=(length, *layout.shape[1:])))
-
-    def _publish(self, array: MappedArray, head: bytes) -> None:
-        if self._header is None or self._head is None:
-            return
-        if self._mapping._peek(len(head)) != self._head:
+        if not stood:
+            self._checked = False
+            self._examine(array)
             raise self._changed(array)
-        first, last = (0, len(head)) if self._foreign else self._header.words(self._head, head)
-        self._mapping._write_file(first, head[first:last])
         if self._mapping.backend == "read":  # whose copy of the page is written back one day
-            self._mapping.write(first, head[first:last])
-        self._head, self._foreign = head, False
+            self._mapping.write(first, head[first:after])
+        self._head, self._foreign, self._end = head, False, end
+
+    def _differing(self, head: bytes) -> tuple[int, int]:
+        """The part of the header that a new one changes."""
+        if self._header is None or self._foreign:
+            return 0, len(head)
+        return self._header.words(self._head, head)
 
     def _cut(self, end: int, head: bytes) -> None:
         """Make the file shorter; first nobody counts the rows any more, then they go."""
@@ -253,16 +279,17 @@ class Growth:
                 raise BufferError(
                     f"cannot cut {mapping.path!r}: {mapping.exports} {views} alive; release them"
                 )
-            mapping._write_file(0, head)
+            first, last = self._differing(head)
+            mapping._write_file(first, head[first:last])
         try:
             mapping.resize(end - mapping.offset)
         except BaseException:
-            if old_head is not None:
-                mapping._write_file(0, old_head)
+            if self._header is not None:
+                mapping._write_file(first, old_head[first:last])
             raise
         if self._header is not None:
             if mapping.backend == "read":
-                mapping.write(0, head)
+                mapping.write(first, head[first:last])
             self._head, self._foreign = head, False
         self._allocated = self._reserved = 0
 
@@ -354,49 +381,56 @@ class Growth:
         self, array: MappedArray, layout: Layout, length: int, cut: Callable[[], None]
     ) -> None:
         """Show fewer rows after a cut of the mapping, which needs that nobody is looking."""
-        waiting: Any = _Waiting(array)
-        array._view = waiting
+        self._later.cutting = True
+        array._view = self._later
         try:
             cut()
         except BaseException:
-            array._show(self._mapping, layout)
+            length = layout.shape[0]
             raise
-        array._show(self._mapping, layout._replace(shape=(length, *layout.shape[1:])))
+        finally:
+            self._later.cutting = False
+            array._show(self._mapping, _with_rows(layout, length))
+
+    def _show_later(self, array: MappedArray, layout: Layout, length: int) -> None:
+        """Make the view when somebody looks: who appends only does not."""
+        array._layout = _with_rows(layout, length)
+        array._view = self._later
 
     # --- following --------------------------------------------------------------------------
 
     def refresh(self, array: MappedArray) -> int:
         """See `MappedArray.refresh`."""
         with array._lock:
-            _require_open(array)
+            if array.closed:
+                raise ValueError("the array is closed")
             if self._mapping.faulted:
                 with contextlib.suppress(MappingFault):  # again below, if it is still true
                     self._mapping.recover()
             layout = array._layout
             length, head = self._length_now(array, layout)
             if length != layout.shape[0]:
-                end = self._mapping.offset + layout.offset + length * _row_bytes(layout)
+                end = self._mapping.offset + layout.offset + length * self._row_bytes
                 if length > layout.shape[0]:
                     self._reach(array, end)
-                    shape = (length, *layout.shape[1:])
-                    array._show(self._mapping, layout._replace(shape=shape))
+                    self._show_later(array, layout, length)
                 else:
                     size = end - self._mapping.offset
                     self._shrink(array, layout, length, lambda: self._mapping._fit(size))
                 self._end = end
             if head != self._head:
-                self._head, self._header = head, None
+                self._head, self._header, self._checked = head, None, False
             if self._mapping.faulted:
                 self._mapping.recover()
             return length
 
-    def _length_now(self, array: MappedArray, layout: Layout) -> tuple[int, bytes | None]:
+    def _length_now(self, array: MappedArray, layout: Layout) -> tuple[int, bytes]:
         """How many rows the file has, and the header that says so; FormatError if they are not
         those of this array any more."""
         if layout.format == "raw":
             inside = self._mapping._file_size() - self._mapping.offset - layout.offset
-            row = _row_bytes(layout)
-            return (max(inside, 0) // row if row else layout.shape[0]), None
+            row = self._row_bytes
+            return (max(inside, 0) // row if row else layout.shape[0]), b""
         before = None
         for reading in range(READINGS):
             head = self._mapping._peek(layout.offset)
@@ -428,33 +462,39 @@ class Growth:
         raise FormatError(f"{array.path!r}: the header does not come to rest")
 
 
-class _Waiting:
-    """Stands in for the view of an array while it is cut: whoever looks waits for the end of it."""
+class _Later:
+    """Stands in for an array's view: whoever looks first makes it, or waits while it is cut."""
 
     def __init__(self, array: MappedArray) -> None:
-        self._array = array
+        self._array = weakref.ref(array)  # which holds this
+        self.cutting = False
 
-    def _view_after(self) -> Any:
-        with self._array._lock:
-            view: Any = self._array._view
-        if view is self:
-            raise BufferError("the array is being cut by this very thread")
-        return view
+    def _made(self) -> Any:
+        array = self._array()
+        if array is None:
+            raise ValueError("the array is gone")
+        with array._lock:
+            view: Any = array._view
+            if view is self:
+                if self.cutting:  # in a signal handler of the thread that cuts
+                    raise BufferError(f"the array in {array.path!r} is being cut")
+                array._show(array.mapping, array._layout)
+            return array._view
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._view_after(), name)
+        return getattr(self._made(), name)
 
     def __getitem__(self, key: Any) -> Any:
-        return self._view_after()[key]
+        return self._made()[key]
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._view_after()[key] = value
+        self._made()[key] = value
 
     def __len__(self) -> int:
-        return len(self._view_after())
+        return len(self._made())
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._view_after())
+        return iter(self._made())
 
 
 def follow(
@@ -493,9 +533,15 @@ def _news(
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _require_open(array: MappedArray) -> None:
-    if array.closed:
-        raise ValueError("the array is closed")
+def _with_rows(layout: Layout, length: int) -> Layout:
+    return Layout(
+        layout.dtype,
+        (length, *layout.shape[1:]),
+        layout.order,
+        layout.offset,
+        None,
+        layout.format,
+    )
 
 
 def _length(length: int) -> int:
@@ -503,10 +549,6 @@ def _length(length: int) -> int:
     if length < 0:
         raise ValueError(f"the number of rows must not be negative, and is {length}")
     return length
-
-
-def _row_bytes(layout: Layout) -> int:
-    return math.prod(layout.shape[1:]) * layout.dtype.itemsize
 
 
 class _Descriptor:
@@ -545,9 +587,18 @@ def _reopened(old: Mapping, size: int, room: int) -> Mapping:
     raise AssertionError  # the last one returns or raises
 
 
-def _checked_rows(rows: npt.ArrayLike, array: MappedArray) -> npt.NDArray[Any] | MappedArray:
+def _checked_rows(
+    rows: npt.ArrayLike, layout: Layout, path: str | None
+) -> npt.NDArray[Any] | MappedArray:
     """The rows, of a shape and a dtype that go into the array."""
-    dtype, inner = array.dtype, array.shape[1:]
+    dtype, inner = layout.dtype, layout.shape[1:]
+    if (
+        type(rows) is np.ndarray
+        and rows.dtype == dtype
+        and rows.ndim == len(inner) + 1
+        and rows.shape[1:] == inner
+    ):
+        return rows
     found: npt.NDArray[Any] | MappedArray
     if isinstance(rows, (np.ndarray, MappedArray)):
         found = rows
@@ -556,7 +607,7 @@ def _checked_rows(rows: npt.ArrayLike, array: MappedArray) -> npt.NDArray[Any] |
     else:
         found = _rows_of_python(rows, dtype, inner)
     if found.dtype != dtype and not np.can_cast(found.dtype, dtype, "same_kind"):
-        raise TypeError(f"cannot append {found.dtype} to {array.path!r}, which holds {dtype}")
+        raise TypeError(f"cannot append {found.dtype} to {path!r}, which holds {dtype}")
     if found.shape == inner and found.ndim == len(inner):
         raise ValueError(
             f"cannot append shape {found.shape}: it lacks the first axis; one row is appended as "
@@ -565,7 +616,7 @@ def _checked_rows(rows: npt.ArrayLike, array: MappedArray) -> npt.NDArray[Any] |
     if found.ndim != len(inner) + 1 or found.shape[1:] != inner:
         wanted = ", ".join(map(str, ("n", *inner))) + ("," if not inner else "")
         raise ValueError(
-            f"cannot append shape {found.shape} to {array.path!r} of shape {array.shape}: it takes "
+            f"cannot append shape {found.shape} to {path!r} of shape {layout.shape}: it takes "
             f"({wanted})"
         )
     return found

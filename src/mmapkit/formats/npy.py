@@ -160,18 +160,19 @@ class Header(NamedTuple):
 
     before: bytes
     field_bytes: int  # 0 where there is no room for a field: then the digits stand as numpy's do
-    after: bytes
+    after: bytes  # up to the first element; without a field only up to the brace
     size_bytes: int
 
     def with_length(self, length: int) -> bytes:
         """Return all bytes up to the first element; ValueError if the digits do not fit."""
-        text = b"%s%*d%s" % (self.before, self.field_bytes, length, self.after)
-        padding = self.size_bytes - 1 - len(text)
-        if padding < 0 or 0 < self.field_bytes < len(str(length)):
+        text = b"%b%*d%b" % (self.before, self.field_bytes, length, self.after)
+        if not self.field_bytes:
+            text = text.ljust(self.size_bytes - 1) + b"\n"
+        if len(text) != self.size_bytes:
             raise ValueError(
                 f"the header's {self.size_bytes} bytes have no room for a length of {length}"
             )
-        return text + b" " * padding + b"\n"
+        return text
 
     def words(self, old: bytes, new: bytes) -> tuple[int, int]:
         """Return from where to where two of its texts differ, as whole 8-byte words."""
@@ -197,22 +198,28 @@ def growing_header(layout: Layout, version: tuple[int, int]) -> Header:
     encoding = "utf-8" if version == (3, 0) else "latin-1"
     front = MAGIC + bytes(version) + (layout.offset - start).to_bytes(start - 8, "little")
     front += before.encode(encoding)
-    found = _with_field(front, after.encode(encoding), layout.shape[0])._replace(
-        size_bytes=layout.offset
-    )
-    if len(found.before) + found.field_bytes + len(found.after) >= layout.offset:
+    found = _with_field(front, after.encode(encoding), layout.shape[0], layout.offset)
+    if found is None:
         found = Header(front, 0, after.encode(encoding), layout.offset)
     found.with_length(layout.shape[0])
     return found
 
 
-def _with_field(before: bytes, after: bytes, length: int) -> Header:
+def _with_field(
+    before: bytes, after: bytes, length: int, size_bytes: int | None = None
+) -> Header | None:
+    """Lay a field out for a length; None if it does not fit into the size."""
     before += b" " * (-len(before) % 8)
     field_bytes = FIELD_BYTES
     while len(str(length)) > field_bytes:  # of arrays whose rows take no bytes
         field_bytes += 8
-    text_bytes = len(before) + field_bytes + len(after) + 1
-    return Header(before, field_bytes, after, text_bytes + -text_bytes % ALIGNMENT)
+    least_bytes = len(before) + field_bytes + len(after) + 1
+    if size_bytes is None:
+        size_bytes = least_bytes + -least_bytes % ALIGNMENT
+    if least_bytes > size_bytes:
+        return None
+    padded = after.ljust(size_bytes - len(before) - field_bytes - 1) + b"\n"
+    return Header(before, field_bytes, padded, size_bytes)
 
 
 def _around_length(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> tuple[str, str]:
@@ -221,9 +228,8 @@ def _around_length(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -
         f"{{'descr': {numpy_format.dtype_to_descr(dtype)!r}, 'fortran_order': {order == 'F'}, "
         "'shape': ("
     )
-    return before, "".join(f", {length}" for length in shape[1:]) + (
-        "," * (len(shape) == 1)
-    ) + "), }"
+    others = "".join(f", {length}" for length in shape[1:])
+    return before, f"{others}{',' if len(shape) == 1 else ''}), }}"
 
 
 def header_for(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> bytes:
@@ -237,8 +243,9 @@ def header_for(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> by
         version = 2
     start = 10 if version == 1 else 12
     front = bytes(start) + texts[0]
-    if shape:
-        text = _with_field(front, texts[1], shape[0]).with_length(shape[0])
+    laid = _with_field(front, texts[1], shape[0]) if shape else None
+    if laid is not None:
+        text = laid.with_length(shape[0])
     else:
         text = front + texts[1]
         text += b" " * (-(len(text) + 1) % ALIGNMENT) + b"\n"
