@@ -56,6 +56,7 @@ PIECE_BYTES: Final = 8 << 20
 # A header that makes no sense may be half of two, where a filesystem copies no words.
 READINGS: Final = 5
 READING_PAUSE_S: Final = 0.001
+NOTHING: Final = b""
 
 
 class Growth:
@@ -234,23 +235,23 @@ class Growth:
     ) -> None:
         """Write pieces to the end of the file, which is at `at`; show them to this process, then
         tell everybody."""
-        start, size, offset = self._end, end - self._mapping.offset, self._mapping.offset
+        offset = self._mapping.offset
+        start, size = self._end, end - offset
         if size > self._mapping._capacity:
             self._swap(array, start - offset, room=size)
-        last: Any = None
+        in_place = size <= self._mapping._capacity  # False: no addresses can be set aside here
+        last: Any = NOTHING
         try:
             for piece in pieces:
-                if last is not None:
+                if last is not NOTHING:
                     at += self._mapping._write_file(at, last)
                 last = piece
-            if size > self._mapping._capacity:  # no addresses can be set aside here
-                at += 0 if last is None else self._mapping._write_file(at, last)
-                last = None
+            if not in_place:
+                at += self._mapping._write_file(at, last)
+                last = NOTHING
                 self._swap(array, size)
             first, after = self._differing(head)
-            stood = self._mapping._append(
-                at, b"" if last is None else last, size, self._head, head, first, after
-            )
+            stood = self._mapping._append(at, last, size, self._head, head, first, after)
         except BaseException:
             self._checked = False
             if self._mapping.size <= start - offset:  # else the tail goes another time
@@ -268,7 +269,7 @@ class Growth:
         """The part of the header that a new one changes."""
         if self._header is None or self._foreign:
             return 0, len(head)
-        return self._header.words(self._head, head)
+        return self._header.differing(self._head, head)
 
     def _cut(self, end: int, head: bytes) -> None:
         """Make the file shorter; first nobody counts the rows any more, then they go."""
@@ -647,14 +648,15 @@ def _rows_of_python(rows: Any, dtype: np.dtype[Any], inner: tuple[int, ...]) -> 
     return natural
 
 
-def _pieces(rows: npt.NDArray[Any] | MappedArray, dtype: np.dtype[Any]) -> Iterator[Any]:
+def _pieces(rows: npt.NDArray[Any] | MappedArray, dtype: np.dtype[Any]) -> Iterable[Any]:
     """The rows as the file holds them: in one piece if they are so, else copied bit by bit."""
     if isinstance(rows, np.ndarray) and rows.dtype == dtype and rows.flags.c_contiguous:
-        yield _plain(rows)
-        return
+        return (_plain(rows),)
     step = max(1, PIECE_BYTES // max(1, math.prod(rows.shape[1:]) * dtype.itemsize))
-    for first in range(0, len(rows), step):
-        yield _plain(np.ascontiguousarray(rows[first : first + step], dtype))
+    return (
+        _plain(np.ascontiguousarray(rows[first : first + step], dtype))
+        for first in range(0, len(rows), step)
+    )
 
 
 def _plain(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:

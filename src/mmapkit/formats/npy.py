@@ -174,14 +174,14 @@ class Header(NamedTuple):
             )
         return text
 
-    def words(self, old: bytes, new: bytes) -> tuple[int, int]:
+    def differing(self, old: bytes, new: bytes) -> tuple[int, int]:
         """Return from where to where two of its texts differ, as whole 8-byte words."""
         first = len(self.before) if self.field_bytes else 0
         last = first + self.field_bytes if self.field_bytes else self.size_bytes
+        if old[first : last - 8] == new[first : last - 8]:
+            return last - 8, last
         while first < last and old[first : first + 8] == new[first : first + 8]:
             first += 8
-        while last > first and old[last - 8 : last] == new[last - 8 : last]:
-            last -= 8
         return first, last
 
 
