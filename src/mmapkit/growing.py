@@ -74,6 +74,7 @@ class Growth:
         "_owner",
         "_preallocates",
         "_reserved",
+        "_room_bytes",
         "_row_bytes",
     )
 
@@ -94,6 +95,7 @@ class Growth:
         if layout.strides is not None:
             raise ValueError(f"the array in {array.path!r} has strides: it cannot grow")
         self._mapping = mapping
+        self._room_bytes = mapping._capacity  # up to which it grows in place
         self._end = mapping.offset + layout.span[1]  # of the data, in the file
         self._row_bytes = math.prod(layout.shape[1:]) * layout.dtype.itemsize
         self._later: Any = _Later(array)
@@ -112,7 +114,9 @@ class Growth:
         """See `MappedArray.append`."""
         found = _checked_rows(rows, array._layout, array.path)
         with array._lock:
-            layout = self._prepare(array)
+            if self._mapping.faulted or array.closed or not self._checked:
+                self._prepare(array)
+            layout = array._layout
             length = layout.shape[0] + len(found)
             if length > layout.shape[0]:
                 end = self._end + len(found) * self._row_bytes
@@ -132,8 +136,7 @@ class Growth:
         """See `MappedArray.resize`."""
         length = _length(length)
         with array._lock:
-            self._prepare(array)
-            layout = self._examine(array)
+            layout = self._prepare(array)
             end = self._mapping.offset + layout.offset + length * self._row_bytes
             head = self._head_with(length)
             if length > layout.shape[0]:
@@ -149,8 +152,7 @@ class Growth:
         """See `MappedArray.reserve`."""
         length = _length(length)
         with array._lock:
-            self._prepare(array)
-            layout = self._examine(array)
+            layout = self._prepare(array)
             end = self._mapping.offset + layout.offset + length * self._row_bytes
             if end <= self._end:
                 return
@@ -159,20 +161,17 @@ class Growth:
                 self._allocate(self._end, end)
                 self._reserved = end
             size = end - self._mapping.offset
-            if size > self._mapping._capacity:
+            if size > self._room_bytes:
                 self._swap(array, self._mapping.size, room=size)
 
     def _prepare(self, array: MappedArray) -> Layout:
-        """Check what costs nothing, and the file if that was not done yet; the lock is held."""
+        """See that nobody else has changed the file, and have it end where the array does; the lock
+        is held."""
         if array.closed:
             raise ValueError("the array is closed")
-        if self._mapping.faulted:
-            self._mapping._raise_if_lost(0, self._mapping.size)
-        return array._layout if self._checked else self._examine(array)
-
-    def _examine(self, array: MappedArray) -> Layout:
-        """See that nobody else has changed the file; have it end where the array does."""
         mapping, layout = self._mapping, array._layout
+        if mapping.faulted:
+            mapping._raise_if_lost(0, mapping.size)
         if mapping.mode in ("r", "c"):
             raise TypeError(
                 f"cannot grow {array.path!r}: it was opened with mode {mapping.mode!r}; open it "
@@ -224,7 +223,7 @@ class Growth:
     def _head_with(self, length: int) -> bytes:
         """The header for a length; ValueError before anything is written."""
         if self._header is None:
-            return b""
+            return NOTHING
         try:
             return self._header.with_length(length)
         except ValueError as error:
@@ -237,16 +236,15 @@ class Growth:
         tell everybody."""
         offset = self._mapping.offset
         start, size = self._end, end - offset
-        if size > self._mapping._capacity:
+        if size > self._room_bytes:
             self._swap(array, start - offset, room=size)
-        in_place = size <= self._mapping._capacity  # False: no addresses can be set aside here
         last: Any = NOTHING
         try:
             for piece in pieces:
                 if last is not NOTHING:
                     at += self._mapping._write_file(at, last)
                 last = piece
-            if not in_place:
+            if size > self._room_bytes:  # no addresses can be set aside here
                 at += self._mapping._write_file(at, last)
                 last = NOTHING
                 self._swap(array, size)
@@ -259,7 +257,7 @@ class Growth:
             raise
         if not stood:
             self._checked = False
-            self._examine(array)
+            self._prepare(array)
             raise self._changed(array)
         if self._mapping.backend == "read":  # whose copy of the page is written back one day
             self._mapping.write(first, head[first:after])
@@ -360,7 +358,7 @@ class Growth:
         size = end - self._mapping.offset
         if size == self._mapping.size:
             return
-        if size <= self._mapping._capacity:
+        if size <= self._room_bytes:
             try:
                 self._mapping._fit(size)
                 return
@@ -374,7 +372,7 @@ class Growth:
         if old.backend == "read" and old.writable:
             old.flush(level="os")
         new = _reopened(old, size, max(room, size))
-        self._mapping = new
+        self._mapping, self._room_bytes = new, new._capacity
         array._show(new, array._layout)
         old.close(defer=True)
 
