@@ -127,7 +127,6 @@ cdef extern from "mmk/region.h" nogil:
         c_bool lost_writes
         uint64_t offset
         size_t lead_bytes
-        size_t mapped_bytes
         size_t reserved_bytes
         mmk_fault_record faults
     ctypedef struct mmk_resize:

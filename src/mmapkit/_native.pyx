@@ -479,7 +479,9 @@ cdef class Region:
     @property
     def _capacity(self):
         """Visible bytes up to which it grows in place."""
-        return max(self.c.reserved_bytes, self.c.mapped_bytes) - self.c.lead_bytes
+        if self.c.reserved_bytes == 0:
+            return self.c.size_bytes
+        return self.c.reserved_bytes - self.c.lead_bytes
 
     cdef bint _is_writable(self) noexcept:
         return self.c.mode != MMK_MODE_READ and self.c.protection & 2 != 0

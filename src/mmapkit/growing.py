@@ -120,7 +120,7 @@ class Growth:
             length = layout.shape[0] + len(found)
             if length > layout.shape[0]:
                 end = self._end + len(found) * self._row_bytes
-                head = self._head_with(length)
+                head = self._head_with(layout, length)
                 if end > self._allocated and self._preallocates and end > self._end:
                     self._allocate_ahead(self._end, end)
                 try:
@@ -138,7 +138,7 @@ class Growth:
         with array._lock:
             layout = self._prepare(array)
             end = self._mapping.offset + layout.offset + length * self._row_bytes
-            head = self._head_with(length)
+            head = self._head_with(layout, length)
             if length > layout.shape[0]:
                 if end > self._end:
                     self._extend_by_zeros(self._end, end)
@@ -156,7 +156,7 @@ class Growth:
             end = self._mapping.offset + layout.offset + length * self._row_bytes
             if end <= self._end:
                 return
-            self._head_with(length)
+            self._head_with(layout, length)
             if end > self._reserved:
                 self._allocate(self._end, end)
                 self._reserved = end
@@ -206,10 +206,7 @@ class Growth:
         elif head != self._head:
             raise self._changed(array)
         if self._header is None:
-            try:
-                self._header = npy.growing_header(layout, (head[6], head[7]))
-            except ValueError as error:
-                raise ValueError(f"{array.path!r} cannot grow: {error}") from None
+            self._header = self._laid_out(layout, layout.shape[0])
             self._foreign = self._header.with_length(layout.shape[0]) != head
 
     def _changed(self, array: MappedArray) -> OSError:
@@ -220,12 +217,20 @@ class Growth:
             array.path,
         )
 
-    def _head_with(self, length: int) -> bytes:
+    def _head_with(self, layout: Layout, length: int) -> bytes:
         """The header for a length; ValueError before anything is written."""
         if self._header is None:
             return NOTHING
         try:
             return self._header.with_length(length)
+        except ValueError:  # a field of more words, if there is room for it
+            self._header, self._foreign = self._laid_out(layout, length), True
+            return self._header.with_length(length)
+
+    def _laid_out(self, layout: Layout, length: int) -> npy.Header:
+        try:
+            version = self._head[6], self._head[7]
+            return npy.growing_header(_with_rows(layout, length), version)
         except ValueError as error:
             raise ValueError(f"{self._mapping.path!r} cannot grow: {error}") from None
 
@@ -389,6 +394,7 @@ class Growth:
             raise
         finally:
             self._later.cutting = False
+            self._room_bytes = self._mapping._capacity
             array._show(self._mapping, _with_rows(layout, length))
 
     def _show_later(self, array: MappedArray, layout: Layout, length: int) -> None:
@@ -631,17 +637,18 @@ def _rows_of_python(rows: Any, dtype: np.dtype[Any], inner: tuple[int, ...]) -> 
         raise ValueError(f"cannot append rows that differ in shape: {error}") from None
     if natural.shape == (0,):
         return np.empty((0, *inner), dtype)
-    kind = natural.dtype.kind
-    if kind == "O" and all(isinstance(item, int) for item in natural.flat):
-        if dtype.kind in "fc":
-            return np.asarray(rows, dtype)
-        kind = "i"
-    if kind in "iu" and dtype.kind in "iu" and natural.size:
+    if natural.dtype.kind in "fO" and dtype.kind in "iufc":
+        # Integers that no dtype of numpy holds together, such as 0 and 2**64 - 1, or 2**80.
+        exact = np.asarray(rows, object)
+        if all(isinstance(item, (int, np.integer)) for item in exact.flat):
+            natural = exact
+    if dtype.kind in "iu" and natural.size and isinstance(natural.flat[0], (int, np.integer)):
         limits = np.iinfo(dtype)
-        low, high = int(natural.min()), int(natural.max())
-        if low < limits.min or high > limits.max:
-            wrong = low if low < limits.min else high
-            raise ValueError(f"{wrong} does not fit {dtype}: {limits.min} to {limits.max}")
+        for extreme in (int(natural.min()), int(natural.max())):
+            if not limits.min <= extreme <= limits.max:
+                raise ValueError(f"{extreme} does not fit {dtype}: {limits.min} to {limits.max}")
+        return natural.astype(dtype)
+    if dtype.kind in "fc" and natural.dtype.kind == "O":
         return natural.astype(dtype)
     return natural
 
