@@ -439,7 +439,7 @@ class Growth:
         before = None
         for reading in range(READINGS):
             head = self._mapping._peek(layout.offset)
-            if head == self._head:
+            if head == self._head and self._mapping._file_size() >= self._end:
                 return layout.shape[0], head
             try:
                 found = npy.read_layout(
