@@ -16,6 +16,7 @@ from mmapkit.residency import Residency, residency
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from mmapkit.array import MappedArray, create_array, open_array
+    from mmapkit.ragged import RaggedArray, create_ragged, open_ragged
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,9 @@ __all__ = [
     "MappedArray",
     "open_array",
     "create_array",
+    "RaggedArray",
+    "open_ragged",
+    "create_ragged",
     # memory
     "Residency",
     "residency",
@@ -45,15 +49,23 @@ __all__ = [
     "guard_enabled",
 ]
 
-_NUMBERS = {"MappedArray", "open_array", "create_array"}
+# What needs numpy, and where it is.
+_NUMBERS = {
+    "MappedArray": "array",
+    "open_array": "array",
+    "create_array": "array",
+    "RaggedArray": "ragged",
+    "open_ragged": "ragged",
+    "create_ragged": "ragged",
+}
 
 
 def __getattr__(name: str) -> object:
     """Import what needs numpy when it is first used."""
     if name in _NUMBERS:
-        from mmapkit import array
+        from importlib import import_module
 
-        globals().update({number: getattr(array, number) for number in _NUMBERS})
+        globals()[name] = getattr(import_module(f"mmapkit.{_NUMBERS[name]}"), name)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -44,7 +44,7 @@ from mmapkit.mapping import open as open_mapping
 if TYPE_CHECKING:
     from mmapkit.mapping import Mapping
 
-__all__ = ["Growth", "follow"]
+__all__ = ["Growth", "checked_rows", "follow"]
 
 # Blocks are allocated ahead by half of what there is, within these bounds.
 LEAST_AHEAD_BYTES: Final = 1 << 20
@@ -112,7 +112,7 @@ class Growth:
 
     def append(self, array: MappedArray, rows: npt.ArrayLike) -> int:
         """See `MappedArray.append`."""
-        found = _checked_rows(rows, array._layout, array.path)
+        found = checked_rows(rows, array._layout, array.path)
         with array._lock:
             if self._mapping.faulted or array.closed or not self._checked:
                 self._prepare(array)
@@ -592,7 +592,7 @@ def _reopened(old: Mapping, size: int, room: int) -> Mapping:
     raise AssertionError  # the last one returns or raises
 
 
-def _checked_rows(
+def checked_rows(
     rows: npt.ArrayLike, layout: Layout, path: str | None
 ) -> npt.NDArray[Any] | MappedArray:
     """The rows, of a shape and a dtype that go into the array."""

@@ -55,7 +55,7 @@ KILLED = """
             length = len(found)
             if found.shape[1]:
                 # A resize shows zeros before they are filled.
-                rows = found[:, 0]
+                rows = found[:, 0].copy()
                 assert ((rows == np.arange(length)) | (rows == 0)).all()
         return length
 
