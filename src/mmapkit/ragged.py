@@ -12,6 +12,7 @@ elements that no offset reaches: they are ignored, and overwritten by the next r
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import threading
@@ -122,7 +123,8 @@ class RaggedArray:
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Length of each row, as a new ndarray; of strings in bytes."""
-        return np.diff(self.offsets[...])
+        lengths: npt.NDArray[np.int64] = np.diff(self.offsets[...])
+        return lengths
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -146,7 +148,7 @@ class RaggedArray:
         IndexError
             If there is no such row.
         """
-        if hasattr(key, "__index__"):
+        if hasattr(key, "__index__") and getattr(key, "ndim", 0) == 0:
             row = key.__index__()
             count = len(self)
             if not -count <= row < count:
@@ -275,31 +277,35 @@ class RaggedArray:
             As for `MappedArray.append`; the batch with the row in question is not added.
         """
         with self._lock:
+            most = BATCH_BYTES // max(1, self.data.dtype.itemsize * math.prod(self.item_shape))
             batch: list[Any] = []
             size = 0
-            for row in rows:
-                part = self._part(row)
+            for part in self._parts(rows):
                 batch.append(part)
-                size += len(part) if self._kind is not None else part.nbytes
-                if size >= BATCH_BYTES:
+                size += len(part)
+                if size >= most:
                     self._add(batch)
                     batch, size = [], 0
             self._add(batch)
             return len(self)
 
-    def _part(self, row: Any) -> Any:
-        """A row as it is put together with others."""
+    def _parts(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Rows as they are put together: all of the same dtype, or bytes."""
         if self._kind == "str":
-            if not isinstance(row, str):
-                raise TypeError(f"a row has to be a str, not {type(row).__name__}")
-            return row.encode()
-        if self._kind == "bytes":
-            if isinstance(row, str):
-                raise TypeError("a row has to be bytes, not str")
-            return bytes(memoryview(row))
-        layout = self.data._layout
-        found = checked_rows(row, layout, self.data.path)
-        return found if found.dtype == layout.dtype else found[...].astype(layout.dtype)
+            for row in rows:
+                if not isinstance(row, str):
+                    raise TypeError(f"a row has to be a str, not {type(row).__name__}")
+                yield row.encode()
+        elif self._kind == "bytes":
+            for row in rows:
+                if isinstance(row, str):
+                    raise TypeError("a row has to be bytes, not str")
+                yield bytes(memoryview(row))
+        else:
+            layout, path = self.data._layout, self.data.path
+            for row in rows:
+                found = checked_rows(row, layout, path)
+                yield found if found.dtype is layout.dtype else found[...].astype(layout.dtype)
 
     def _add(self, batch: Sequence[Any]) -> None:
         if not batch:
@@ -339,9 +345,8 @@ class RaggedArray:
         count = len(self)
         for start in range(0, count, CHECKED_ROWS):
             offsets = self.offsets[start : min(count, start + CHECKED_ROWS) + 1]
-            wrong = (
-                (offsets[1:] < offsets[:-1]) | (offsets[:-1] < 0) | (offsets[1:] > len(self.data))
-            )
+            firsts, lasts = offsets[:-1], offsets[1:]
+            wrong = (firsts < 0) | (lasts < firsts) | (lasts > len(self.data))
             if wrong.any():
                 at = int(np.argmax(wrong))
                 raise self._senseless(start + at, int(offsets[at]), int(offsets[at + 1]))
@@ -435,7 +440,7 @@ def create_ragged(
         if os.path.lexists(file):
             if not overwrite:
                 raise FileExistsError(
-                    f"{place!r} holds {os.path.basename(file)!r} already; overwrite=True replaces it"
+                    errno.EEXIST, "there is one already; overwrite=True replaces it", file
                 )
             os.unlink(file)
     # Offsets last: without them it is not there.
