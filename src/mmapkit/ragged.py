@@ -148,22 +148,24 @@ class RaggedArray:
         IndexError
             If there is no such row.
         """
-        if hasattr(key, "__index__") and getattr(key, "ndim", 0) == 0:
-            row = key.__index__()
-            count = len(self)
-            if not -count <= row < count:
-                raise IndexError(f"row {row} is out of range: there are {count}")
-            return self._row(row % count, self.data)
+        if type(key) is int and key >= 0:
+            return self._row(key)
         if isinstance(key, slice):
-            return [self._row(row, self.data) for row in range(*key.indices(len(self)))]
-        return [self._row(row, self.data) for row in self._rows(key).tolist()]
+            return [self._row(row) for row in range(*key.indices(len(self)))]
+        if hasattr(key, "__index__") and getattr(key, "ndim", 0) == 0:
+            return self._row(int(self._rows([key.__index__()])[0]))
+        return [self._row(row) for row in self._rows(key).tolist()]
 
-    def _row(self, row: int, data: MappedArray) -> Any:
-        first, last = self.offsets[row : row + 2].tolist()
-        if not 0 <= first <= last <= len(data):
-            raise self._senseless(row, first, last)
-        found = data[first:last]
-        return found if self._kind is None else self._text(row, found.tobytes())
+    def _row(self, row: int) -> Any:
+        ends = self.offsets[row : row + 2].tolist()
+        if len(ends) != 2:
+            raise IndexError(f"row {row} is out of range: there are {len(self)}")
+        first, last = ends
+        if 0 <= first <= last:
+            found = self.data[first:last]
+            if len(found) == last - first:
+                return found if self._kind is None else self._text(row, found.tobytes())
+        raise self._senseless(row, first, last)
 
     def _text(self, row: int, found: bytes) -> str | bytes:
         if self._kind == "bytes":
@@ -200,7 +202,7 @@ class RaggedArray:
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the rows that there are now."""
-        return (self._row(row, self.data) for row in range(len(self)))
+        return (self._row(row) for row in range(len(self)))
 
     def gather(self, indices: npt.ArrayLike, *, packed: bool = False) -> Any:
         """Copy rows by index. All that are not in memory are read at once, not one by one.
@@ -352,7 +354,7 @@ class RaggedArray:
                 raise self._senseless(start + at, int(offsets[at]), int(offsets[at + 1]))
         if self._kind == "str":
             for row in range(count):
-                self._row(row, self.data)
+                self._row(row)
 
     def flush(self, *, level: str = "disk") -> None:
         """Push changes out, elements first; see `Mapping.flush` for levels and errors."""
