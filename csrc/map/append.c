@@ -6,17 +6,32 @@
 
 /* A write that is longer gives others time to change the file meanwhile. */
 #define SHORT_BYTES ((size_t)1 << 20)
+/* Of a head. */
+#define USUAL_BYTES 256
 
-static mmk_status compare_head(const mmk_region *region, const mmk_append *what, bool *same) {
+/* A mapping shows the file; memory that stands in for one only what it once was. */
+static mmk_status read_head(mmk_region *region, void *head, size_t head_bytes, size_t *done) {
+    bool shows_file = region->backend == MMK_BACKEND_MAP && region->offset == 0 &&
+                      region->size_bytes >= head_bytes;
+    if (!shows_file)
+        return mmk_os_file_read(region->file.handle, 0, head, head_bytes, done);
+    *done = head_bytes;
+    return mmk_region_read(region, 0, head, head_bytes);
+}
+
+static mmk_status compare_head(mmk_region *region, const mmk_append *what, bool *same) {
+    unsigned char near[USUAL_BYTES];
+    bool small = what->head_bytes <= sizeof near;
+    void *found = small ? near : malloc(what->head_bytes);
     size_t done = 0;
-    void *found = malloc(what->head_bytes + 1);
     if (found == NULL)
         return MMK_TOO_LARGE;
-    mmk_status status = what->head_bytes == 0 ? MMK_OK
-                                              : mmk_os_file_read(region->file.handle, 0, found,
-                                                                 what->head_bytes, &done);
+    mmk_status status = what->head_bytes == 0
+                            ? MMK_OK
+                            : read_head(region, found, what->head_bytes, &done);
     *same = done == what->head_bytes && memcmp(found, what->old_head, done) == 0;
-    free(found);
+    if (!small)
+        free(found);
     return status;
 }
 

@@ -112,7 +112,9 @@ class Growth:
 
     def append(self, array: MappedArray, rows: npt.ArrayLike) -> int:
         """See `MappedArray.append`."""
-        found = checked_rows(rows, array._layout, array.path)
+        layout = array._layout
+        found = checked_rows(rows, layout, self._mapping.path)
+        pieces = _pieces(found, layout.dtype)
         with array._lock:
             if self._mapping.faulted or array.closed or not self._checked:
                 self._prepare(array)
@@ -124,7 +126,7 @@ class Growth:
                 if end > self._allocated and self._preallocates and end > self._end:
                     self._allocate_ahead(self._end, end)
                 try:
-                    self._add(array, _pieces(found, layout.dtype), self._end, end, head)
+                    self._add(array, pieces, self._end, end, head)
                 except OSError:
                     if isinstance(found, MappedArray):
                         found.mapping.check()  # a source that was truncated says EFAULT
@@ -539,14 +541,9 @@ def _news(
 
 
 def _with_rows(layout: Layout, length: int) -> Layout:
-    return Layout(
-        layout.dtype,
-        (length, *layout.shape[1:]),
-        layout.order,
-        layout.offset,
-        None,
-        layout.format,
-    )
+    dtype, shape, order, offset, _, kind = layout
+    # By twice as fast a way than Layout(...): this is done for each batch of rows.
+    return tuple.__new__(Layout, (dtype, (length, *shape[1:]), order, offset, None, kind))
 
 
 def _length(length: int) -> int:
@@ -656,7 +653,7 @@ def _rows_of_python(rows: Any, dtype: np.dtype[Any], inner: tuple[int, ...]) -> 
 def _pieces(rows: npt.NDArray[Any] | MappedArray, dtype: np.dtype[Any]) -> Iterable[Any]:
     """The rows as the file holds them: in one piece if they are so, else copied bit by bit."""
     if isinstance(rows, np.ndarray) and rows.dtype == dtype and rows.flags.c_contiguous:
-        return (_plain(rows),)
+        return (rows if dtype.kind in "biufc" else _plain(rows),)
     step = max(1, PIECE_BYTES // max(1, math.prod(rows.shape[1:]) * dtype.itemsize))
     return (
         _plain(np.ascontiguousarray(rows[first : first + step], dtype))
@@ -665,5 +662,5 @@ def _pieces(rows: npt.NDArray[Any] | MappedArray, dtype: np.dtype[Any]) -> Itera
 
 
 def _plain(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """What numpy exports as a buffer: dates, for one, are not."""
-    return rows if rows.dtype.kind in "biufc" else rows.reshape(-1).view(np.uint8)
+    """As bytes, because not everything can be had as a buffer of numpy: dates, for one."""
+    return rows.reshape(-1).view(np.uint8)

@@ -165,19 +165,21 @@ class Header(NamedTuple):
 
     def with_length(self, length: int) -> bytes:
         """Return all bytes up to the first element; ValueError if the digits do not fit."""
-        text = b"%b%*d%b" % (self.before, self.field_bytes, length, self.after)
-        if not self.field_bytes:
-            text = text.ljust(self.size_bytes - 1) + b"\n"
-        if len(text) != self.size_bytes:
+        before, field_bytes, after, size_bytes = self
+        text = b"%b%*d%b" % (before, field_bytes, length, after)
+        if not field_bytes:
+            text = text.ljust(size_bytes - 1) + b"\n"
+        if len(text) != size_bytes:
             raise ValueError(
-                f"the header's {self.size_bytes} bytes have no room for a length of {length}"
+                f"the header's {size_bytes} bytes have no room for a length of {length}"
             )
         return text
 
     def differing(self, old: bytes, new: bytes) -> tuple[int, int]:
         """Return from where to where two of its texts differ, as whole 8-byte words."""
-        first = len(self.before) if self.field_bytes else 0
-        last = first + self.field_bytes if self.field_bytes else self.size_bytes
+        before, field_bytes, _, size_bytes = self
+        first = len(before) if field_bytes else 0
+        last = first + field_bytes if field_bytes else size_bytes
         if old[first : last - 8] == new[first : last - 8]:
             return last - 8, last
         while first < last and old[first : first + 8] == new[first : first + 8]:
