@@ -33,7 +33,9 @@ EDGES = {
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
     "array": {"_native", "errors", "formats", "formats.*", "mapping", "residency", "views"}
-    | {"dask", "gather", "passes.*"},
+    | {"dask", "gather", "growing", "passes.*"},
+    "growing": {"array", "errors", "mapping", "formats", "formats.*"},
+    "ragged": {"array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
     "gather": {"_native"},
     "sharded": {"_native", "array", "errors", "formats.*", "gather", "mapping"},
@@ -74,6 +76,7 @@ EDGES = {
         "residency",
         "array",
         "collection",
+        "ragged",
         "sharded",
         "saving",
         "formats.*",
@@ -81,8 +84,18 @@ EDGES = {
     },
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
-NUMBERS = {"array", "dask", "gather", "sharded", "views", "formats", "saving", "cli"} | {
-    "passes.parallel"
+NUMBERS = {
+    "array",
+    "cli",
+    "dask",
+    "formats",
+    "gather",
+    "growing",
+    "passes.parallel",
+    "ragged",
+    "saving",
+    "sharded",
+    "views",
 }
 
 # Folder of csrc -> the headers of ours that it may include.

@@ -157,7 +157,15 @@ class TestPages:
 
     @pytest.mark.parametrize(
         "kind",
-        ["Mapping", "MappedArray", "MappedArrays", "ShardedArray", "Blocks", "Residency"],
+        [
+            "Mapping",
+            "MappedArray",
+            "MappedArrays",
+            "ShardedArray",
+            "RaggedArray",
+            "Blocks",
+            "Residency",
+        ],
     )
     def test_every_public_method_is_in_the_list_of_names(self, kind):
         text = (ROOT / "docs" / "api.md").read_text("utf-8")

@@ -3,6 +3,8 @@
 
 #include "map/internal.h"
 
+#define LEAST_ROOM_BYTES ((size_t)1 << 20)
+
 /* --- growing and shrinking --------------------------------------------------------------------- */
 
 static bool fits_reserve(const mmk_region *region, size_t size_bytes) {
@@ -85,9 +87,21 @@ mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan_in, mmk_
     return outcome;
 }
 
+/* Who grows once grows again: addresses past the end of the file are mapped, too, where that is
+ * allowed, and then growing costs no system call. */
+static size_t with_room(const mmk_region *region, const mmk_source *source, size_t length) {
+    if (source->file == MMK_NO_HANDLE || !mmk_os_cuts_mapped_files())
+        return length;
+    size_t most = region->reserved_bytes - length, ahead = length / 2 + LEAST_ROOM_BYTES;
+    return length + (ahead < most ? ahead : most);
+}
+
 static mmk_status grow_in_place(mmk_region *region, size_t size_bytes) {
     size_t length = region->lead_bytes + size_bytes;
     mmk_source source = mmk__region_source(region, 0);
+    if (length <= region->mapped_bytes)
+        return MMK_OK;
+    length = with_room(region, &source, length);
     mmk_status status = mmk_os_extend(&source, region->base, region->mapped_bytes, length,
                                       region->reserved_bytes);
     if (status != MMK_OK)
@@ -295,6 +309,38 @@ mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes) {
     mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : follow(region, size_bytes);
     mmk__region_shape_unlock(region);
     atomic_store(&region->resizing, false);
+    return status;
+}
+
+static mmk_status fit(mmk_region *region, size_t size_bytes) {
+    uint64_t file_bytes = 0;
+    mmk_status status = mmk_region_measure(region, &file_bytes);
+    if (status != MMK_OK)
+        return status;
+    if (file_bytes < region->offset || file_bytes - region->offset < size_bytes)
+        return MMK_RANGE;
+    status = reshape(region, size_bytes);
+    if (status == MMK_OK)
+        region->to_end = false;
+    return status;
+}
+
+mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes) {
+    if (atomic_exchange(&region->resizing, true))
+        return MMK_IN_USE;
+    mmk__region_shape_lock(region);
+    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : fit(region, size_bytes);
+    mmk__region_shape_unlock(region);
+    atomic_store(&region->resizing, false);
+    return status;
+}
+
+mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes) {
+    mmk_file_info now;
+    if (!mmk__region_has_file(region) || region->file.info.kind != MMK_FILE_REGULAR)
+        return MMK_UNSUPPORTED;
+    mmk_status status = mmk__region_look(region, &now);
+    *file_bytes = status == MMK_OK ? now.size_bytes : 0;
     return status;
 }
 

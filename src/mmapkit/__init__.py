@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmapkit.passes.parallel import map_blocks
     from mmapkit.passes.running import Blocks
     from mmapkit.passes.sources import blocks
+    from mmapkit.ragged import RaggedArray, create_ragged, open_ragged
     from mmapkit.saving import save_npz
     from mmapkit.sharded import ShardedArray, open_sharded
 
@@ -42,6 +43,9 @@ __all__ = [
     "register_format",
     "ShardedArray",
     "open_sharded",
+    "RaggedArray",
+    "open_ragged",
+    "create_ragged",
     # passes
     "blocks",
     "map_blocks",
@@ -76,6 +80,9 @@ _LAZY = {
     "blocks": "passes.sources",
     "map_blocks": "passes.parallel",
     "Blocks": "passes.running",
+    "RaggedArray": "ragged",
+    "open_ragged": "ragged",
+    "create_ragged": "ragged",
 }
 
 

@@ -124,9 +124,12 @@ cdef extern from "mmk/region.h" nogil:
         mmk_huge huge
         unsigned protection
         bint to_end
+        bint sparse
         c_bool lost_writes
         uint64_t offset
         void *place
+        size_t lead_bytes
+        size_t reserved_bytes
         mmk_fault_record faults
     ctypedef struct mmk_resize:
         pass
@@ -147,6 +150,19 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_reshape(mmk_region *region, size_t size_bytes)
     mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan, mmk_status outcome)
     mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes)
+    mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes)
+    mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes)
+    ctypedef struct mmk_append:
+        uint64_t file_bytes
+        const void *bytes
+        size_t length_bytes
+        size_t size_bytes
+        const void *old_head
+        const void *new_head
+        size_t head_bytes
+        size_t first
+        size_t last
+    mmk_status mmk_region_append(mmk_region *region, const mmk_append *what, c_bool *stood)
     mmk_status mmk_region_protect(mmk_region *region, unsigned protection)
     mmk_status mmk_region_label(mmk_region *region, const char *name)
     mmk_status mmk_region_read(mmk_region *region, size_t offset, void *to, size_t length_bytes)
@@ -213,5 +229,9 @@ cdef extern from "os/os.h" nogil:
     mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes)
     mmk_status mmk_os_file_read(mmk_handle file, uint64_t offset, void *buffer,
                                 size_t length_bytes, size_t *done)
+    mmk_status mmk_os_file_write(mmk_handle file, uint64_t offset, const void *buffer,
+                                 size_t length_bytes)
+    mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t length_bytes)
+    mmk_status mmk_os_file_resize(mmk_handle file, uint64_t size_bytes)
     mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,
                              mmk_cached *cached)

@@ -546,6 +546,17 @@ cdef class Region:
     def _follows_file(self):
         return bool(self.c.to_end)
 
+    @property
+    def _sparse(self):
+        return bool(self.c.sparse)
+
+    @property
+    def _capacity(self):
+        """Visible bytes up to which it grows in place."""
+        if self.c.reserved_bytes == 0:
+            return self.c.size_bytes
+        return self.c.reserved_bytes - self.c.lead_bytes
+
     cdef bint _is_writable(self) noexcept:
         return self.c.mode != MMK_MODE_READ and self.c.protection & 2 != 0
 
@@ -1116,6 +1127,103 @@ cdef class Region:
         if mmk_region_fault_state(&self.c):
             self.recover()
         return wanted
+
+    def _fit(self, size_t size):
+        """Show exactly so many bytes of the file, which has them; in place within `reserve`.
+
+        BufferError like refresh(); ValueError if the file is shorter.
+        """
+        cdef mmk_status status
+        if mmk_region_fault_state(&self.c):
+            self._pin()
+            with nogil:
+                mmk_region_recover(&self.c)
+                mmk_region_unpin(&self.c)
+        self._raise(mmk_region_fit(&self.c, size), f"show {size} bytes")
+
+    # --- the file beneath: offsets are the file's, and the mapping stays as it is ---------------
+
+    def _file_size(self):
+        """The file's size now, in bytes."""
+        cdef uint64_t size = 0
+        self._pin()
+        try:
+            self._raise(mmk_region_measure(&self.c, &size), "ask for the file's size")
+            return size
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def _append(self, uint64_t file_size, data, size_t size, bytes old not None, bytes new not None,
+                size_t first, size_t last):
+        """Write a buffer to the file's end, show `size` bytes, and write [first, last) of the new
+        head over the old one; False if the file has another size or another head."""
+        cdef Py_buffer source
+        cdef mmk_append what
+        cdef c_bool stood = False
+        cdef mmk_status status
+        if not first <= last <= <size_t>len(new):
+            raise ValueError(f"[{first}, {last}) is not inside {len(new)} bytes")
+        PyObject_GetBuffer(data, &source, PyBUF_CONTIG_RO)
+        try:
+            what.file_bytes, what.size_bytes = file_size, size
+            what.bytes, what.length_bytes = source.buf, <size_t>source.len
+            what.old_head, what.head_bytes = PyBytes_AS_STRING(old), <size_t>len(old)
+            what.new_head, what.first, what.last = PyBytes_AS_STRING(new), first, last
+            self._pin()
+            try:
+                with nogil:
+                    status = mmk_region_append(&self.c, &what, &stood)
+                self._raise(status, f"append {source.len} bytes")
+                return bool(stood)
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&source)
+
+    def _write_file(self, uint64_t at, data):
+        """Write a buffer, past the end, too: what goes wrong is an error and never a fault."""
+        cdef Py_buffer source
+        cdef mmk_status status
+        PyObject_GetBuffer(data, &source, PyBUF_CONTIG_RO)
+        try:
+            self._pin()
+            try:
+                with nogil:
+                    status = mmk_os_file_write(self.c.file.handle, at, source.buf, source.len)
+                if status != MMK_OK:
+                    raise _errors.translate(status, f"write {source.len} bytes at byte {at}",
+                                            self.path)
+                return source.len
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&source)
+
+    def _allocate_file(self, uint64_t at, uint64_t length):
+        """Take blocks for a range; size and bytes of the file do not change."""
+        cdef mmk_status status
+        self._pin()
+        try:
+            with nogil:
+                status = mmk_os_file_allocate(self.c.file.handle, at, length)
+            self._raise(status, f"allocate bytes [{at}, {at + length}) of the file")
+        finally:
+            mmk_region_unpin(&self.c)
+
+    def _resize_file(self, uint64_t old, uint64_t size):
+        """Make the file that is `old` bytes long longer, by zeros, or shorter; gives back blocks
+        past its end. As `open(size=)`: blocks are allocated unless the mapping is sparse."""
+        cdef mmk_status status
+        self._pin()
+        try:
+            with nogil:
+                if size > old:
+                    status = mmk_file_resize(self.c.file.handle, old, size, self.c.sparse)
+                else:
+                    status = mmk_os_file_resize(self.c.file.handle, size)
+            self._raise(status, f"make the file {size} bytes long")
+        finally:
+            mmk_region_unpin(&self.c)
 
     def protect(self, str protection not None):
         """Change what the memory may be used for: ``"r"``, ``"rw"`` or ``"rx"``.

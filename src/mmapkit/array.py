@@ -27,6 +27,7 @@ from mmapkit.residency import estimate
 from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
+    from mmapkit.growing import Growth
     from mmapkit.mapping import type_of_file
     from mmapkit.passes.running import Blocks
 
@@ -73,7 +74,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         replaces it; views that were made before keep the old one, which shows the same file.
     """
 
-    __slots__ = ("__weakref__", "_layout", "_lock", "_shared", "_view", "mapping")
+    __slots__ = ("__weakref__", "_growth", "_layout", "_lock", "_shared", "_view", "mapping")
 
     mapping: Mapping
     _layout: Layout
@@ -86,6 +87,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """
         self._lock = threading.RLock()  # held while the array grows or follows
         self._shared = shared
+        self._growth: Growth | None = None  # until it first grows or follows
         self._show(mapping, layout)
 
     def _show(self, mapping: Mapping, layout: Layout) -> None:
@@ -378,6 +380,118 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
                 start, length = at, high - low
         self.mapping._raise_if_lost(start, length)
 
+    # --- growth -----------------------------------------------------------------------------
+
+    def _growing(self) -> Growth:
+        if self._growth is None:
+            from mmapkit.growing import Growth
+
+            with self._lock:
+                if self.closed:
+                    raise ValueError("the array is closed")
+                if self._growth is None:
+                    self._growth = Growth(self)
+        return self._growth
+
+    def append(self, rows: npt.ArrayLike) -> int:
+        """Add rows along the first axis, in the file and here; return the new length.
+
+        `numpy.load` reads the file at every instant, and finds whole batches; a writer that is
+        killed loses none that was appended before. Readers in other processes see the rows after
+        `refresh()`. Views stay valid. Blocks are allocated ahead and given back by `close()`; call
+        `flush()` to have the rows on the medium.
+
+        Parameters
+        ----------
+        rows : array_like
+            Of shape ``(k, *a.shape[1:])``; a dtype that casts to the array's by numpy's
+            ``same_kind`` rule. Any strides and byte order, also views of this array. Another
+            MappedArray is copied in bounded pieces.
+
+        Raises
+        ------
+        OSError
+            ENOSPC if the disk is full, ESTALE if another process has changed the array (see
+            `refresh`); the file keeps what it had.
+        MappingFault
+            If the file was truncated, or bytes of the mapping were lost.
+        TypeError
+            If the dtype does not cast, or the mode is ``"r"`` or ``"c"``.
+        ValueError
+            If the shape does not fit, rows differ in length, or a number does not fit; if the
+            array is Fortran-ordered, a member of an archive, or a part of a raw file.
+
+        Notes
+        -----
+        One process writes. Threads of it may append to one MappedArray: whole batches interleave.
+        """
+        return self._growing().append(self, rows)
+
+    def resize(self, length: int) -> None:
+        """Make the first axis `length` long, in the file and here; new rows are zeros.
+
+        Raises
+        ------
+        BufferError
+            If it becomes shorter while views are alive; nothing changes.
+        OSError, MappingFault, TypeError, ValueError
+            As for `append()`.
+        """
+        self._growing().resize(self, length)
+
+    def reserve(self, length: int) -> None:
+        """Allocate blocks, and set addresses aside, for `length` rows in all.
+
+        Appending up to there meets no full disk. What is not used is given back by `close()`.
+
+        Raises
+        ------
+        OSError
+            ENOSPC if the disk has no room; nothing changes.
+        UnsupportedError
+            If the filesystem cannot allocate past the end of a file.
+        """
+        self._growing().reserve(self, length)
+
+    def refresh(self) -> int:
+        """See the rows that another process appended or cut; return the length.
+
+        The array follows the file that it opened, also one that has been deleted since (POSIX). Of
+        a raw file it takes all whole rows up to the end. Views stay valid.
+
+        Raises
+        ------
+        BufferError
+            If there are fewer rows now and views are alive; the array stays as it is.
+        FormatError
+            If the file holds an array of another dtype, order or row shape now.
+        """
+        return self._growing().refresh(self)
+
+    def follow(
+        self, *, poll_s: float = 0.01, timeout_s: float | None = None, start: int | None = None
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Iterate over what is appended from now on, like ``tail -f``: ndarray views of new rows.
+
+        Parameters
+        ----------
+        poll_s : float
+            Seconds between two looks at the file.
+        timeout_s : float, optional
+            End after so many seconds without news; never by default.
+        start : int, optional
+            The first row to give, counted from the end if negative; by default those that are
+            there now are not given.
+
+        Notes
+        -----
+        If the array becomes shorter, what comes after the cut is new. Drop the views before that.
+        """
+        from mmapkit.growing import follow
+
+        self._growing()
+        return follow(self, poll_s, timeout_s, start)
+
     # --- many rows at once --------------------------------------------------------------------
 
     def gather(
@@ -529,14 +643,17 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """
         if self.closed:
             return
-        self._hide()
-        if self._shared:
-            return
-        try:
-            self.mapping.close()
-        except BufferError:
-            self._show(self.mapping, self._layout)
-            raise
+        with self._lock:
+            self._hide()
+            if self._shared:
+                return
+            if self._growth is not None:
+                self._growth.give_back()
+            try:
+                self.mapping.close()
+            except BufferError:
+                self._show(self.mapping, self._layout)
+                raise
 
     def __enter__(self) -> Self:
         """Return the array."""
@@ -554,8 +671,11 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         if error is None or self._shared:
             self.close()
         else:
-            self._hide()
-            self.mapping.close(defer=True)
+            with self._lock:
+                self._hide()
+                if self._growth is not None:
+                    self._growth.give_back()
+                self.mapping.close(defer=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""

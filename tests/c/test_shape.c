@@ -204,6 +204,28 @@ static void test_following_what_others_did_to_the_file(void) {
     close_region(region);
 }
 
+static void test_fitting_shows_exactly_what_the_file_has(void) {
+    mmk_region_options options = options_for(MMK_MODE_READ);
+    options.offset = 100;
+    mmk_region *region = region_over(path, 10000, &options);
+    CHECK_EQ(mmk_region_fit(region, 5000), MMK_OK);
+    CHECK_EQ(region->size_bytes, 5000);
+    CHECK(!region->to_end);
+    CHECK(patterned(region->data, 5000, 100));
+    CHECK_EQ(mmk_region_fit(region, 9900), MMK_OK);
+    CHECK(patterned(region->data, 9900, 100));
+    CHECK_EQ(mmk_region_fit(region, 9901), MMK_RANGE);
+    CHECK_EQ(region->size_bytes, 9900);
+    CHECK_EQ(mmk_region_export(region), MMK_OK);
+    CHECK_EQ(mmk_region_fit(region, 1), MMK_EXPORTED);
+    mmk_region_unexport(region);
+    CHECK_EQ(mmk_region_fit(region, 0), MMK_OK);
+    uint64_t file_bytes = 0;
+    CHECK_EQ(mmk_region_measure(region, &file_bytes), MMK_OK);
+    CHECK_EQ(file_bytes, 10000);
+    close_region(region);
+}
+
 int main(void) {
     test_file_follows_its_region();
     test_region_inside_a_file_leaves_the_rest_alone();
@@ -214,6 +236,7 @@ int main(void) {
     test_anonymous_memory_is_carried_along();
     test_read_backend_grows_and_shrinks();
     test_following_what_others_did_to_the_file();
+    test_fitting_shows_exactly_what_the_file_has();
     remove_file(path);
     DONE("tests/c/test_shape");
 }

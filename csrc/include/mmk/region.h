@@ -85,7 +85,7 @@ typedef struct mmk_region {
     uint64_t offset;             /* of data[0] in the file */
     unsigned char *base;         /* page-aligned, at or before `data` */
     size_t lead_bytes;           /* from `base` to `data` */
-    size_t mapped_bytes;         /* from `base` to the last visible byte */
+    size_t mapped_bytes;         /* from `base` to the last visible byte, at least */
     size_t reserved_bytes;       /* from `base`, 0 if nothing was reserved */
     unsigned char *pristine;     /* READ backend, writable: the bytes as they were last read */
     atomic_bool lost_writes;     /* a write-back failed: sticks until the file is opened again */
@@ -147,6 +147,27 @@ mmk_status mmk_region_settle(mmk_region *region, const mmk_resize *plan, mmk_sta
 /* Reshapes to the size that the file has now, which somebody else changed, and tells it. Called
  * under the host's lock, like reshape(). MMK_IN_USE while another thread resizes. */
 mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes);
+/* Reshapes to exactly `size_bytes` of the file, whose size does not matter to the region from then
+ * on. MMK_RANGE if the file is shorter. Called like follow(). */
+mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes);
+/* The size of the whole file now. Also makes sure that the descriptor is still ours. */
+mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes);
+/* Writes bytes to the end of the file, makes the region `size_bytes` long, for which it needs room
+ * in its reserve, and only then rewrites a part of the file's head, by which readers count the
+ * bytes. `stood` is false, and nothing was written (of the head, if the bytes were many), if the
+ * file was not as expected. Callers hold a pin. After an error the file may be longer. */
+typedef struct {
+    uint64_t file_bytes;  /* the size that the file must have */
+    const void *bytes;
+    size_t length_bytes;  /* may be 0 */
+    size_t size_bytes;    /* of the region, afterwards */
+    const void *old_head; /* what the file must begin with */
+    const void *new_head;
+    size_t head_bytes;    /* 0 if nobody counts */
+    size_t first;         /* where the two differ ... */
+    size_t last;          /* ... and where they do not any more */
+} mmk_append;
+mmk_status mmk_region_append(mmk_region *region, const mmk_append *what, bool *stood);
 /* Lowering write access needs that there are no exports. */
 mmk_status mmk_region_protect(mmk_region *region, unsigned protection);
 mmk_status mmk_region_label(mmk_region *region, const char *name);

@@ -15,7 +15,7 @@ import ast
 import functools
 import re
 import warnings
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.lib import format as numpy_format
@@ -28,8 +28,10 @@ from mmapkit.views import Order, storable_dtype, storable_shape
 __all__ = [
     "ALIGNMENT",
     "FORMAT",
+    "Header",
     "MAGIC",
     "PAGE_ALIGNMENT",
+    "growing_header",
     "header_for",
     "label_of",
     "read_layout",
@@ -42,12 +44,12 @@ ALIGNMENT: Final = 64
 # A page of most machines. Of those with larger ones a header would pass the 10,000 bytes that
 # numpy.load takes; and so the same arrays give the same file everywhere.
 PAGE_ALIGNMENT: Final = 4096
-# Room for the first axis to grow without moving the data, as numpy leaves it.
-GROWTH_DIGITS: Final = 21
+# Of the first axis' length: it grows without moving the data.
+FIELD_BYTES: Final = 16
 
 _PLAIN: Final = re.compile(
     rb"\{'descr': '([<>|=]?[a-zA-Z]\d{0,9})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\}\s*"
+    rb"'shape': \( *((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\}\s*"
 )
 _PYTHON_2_LONG: Final = re.compile(r"(?<=\d)L\b")
 
@@ -173,6 +175,94 @@ def _parse_literal(text: bytes, utf_8: bool) -> tuple[Any, bool, tuple[int, ...]
     return header["descr"], fortran, shape
 
 
+class Header(NamedTuple):
+    """The header of one array, in whose bytes nothing but the first axis' length changes.
+
+    Its digits stand right-aligned in a field of whole 8-byte words, after spaces, which Python
+    allows inside the parentheses. So two lengths differ in one aligned word, or in two when a carry
+    reaches the upper one: no reader finds half of a length, whenever it looks.
+    """
+
+    before: bytes
+    field_bytes: int  # 0 where there is no room for a field: then the digits stand as numpy's do
+    after: bytes  # up to the first element; without a field only up to the brace
+    size_bytes: int
+
+    def with_length(self, length: int) -> bytes:
+        """Return all bytes up to the first element; ValueError if the digits do not fit."""
+        before, field_bytes, after, size_bytes = self
+        text = b"%b%*d%b" % (before, field_bytes, length, after)
+        if not field_bytes:
+            text = text.ljust(size_bytes - 1) + b"\n"
+        if len(text) != size_bytes:
+            raise ValueError(
+                f"the header's {size_bytes} bytes have no room for a length of {length}"
+            )
+        return text
+
+    def differing(self, old: bytes, new: bytes) -> tuple[int, int]:
+        """Return from where to where two of its texts differ, as whole 8-byte words."""
+        before, field_bytes, _, size_bytes = self
+        first = len(before) if field_bytes else 0
+        last = first + field_bytes if field_bytes else size_bytes
+        if old[first : last - 8] == new[first : last - 8]:
+            return last - 8, last
+        while first < last and old[first : first + 8] == new[first : first + 8]:
+            first += 8
+        return first, last
+
+
+def growing_header(layout: Layout, version: tuple[int, int]) -> Header:
+    """Lay out the header of an array that lies in a file already: its elements do not move.
+
+    Raises
+    ------
+    ValueError
+        If not even the length that the array has fits in front of them.
+    """
+    start = 10 if version == (1, 0) else 12
+    before, after = _around_length(layout.dtype, layout.shape, layout.order)
+    encoding = "utf-8" if version == (3, 0) else "latin-1"
+    front = MAGIC + bytes(version) + (layout.offset - start).to_bytes(start - 8, "little")
+    front += before.encode(encoding)
+    found = _with_field(front, after.encode(encoding), layout.shape[0], layout.offset)
+    if found is None:
+        found = Header(front, 0, after.encode(encoding), layout.offset)
+    found.with_length(layout.shape[0])
+    return found
+
+
+def _with_field(
+    before: bytes,
+    after: bytes,
+    length: int,
+    size_bytes: int | None = None,
+    alignment: int = ALIGNMENT,
+) -> Header | None:
+    """Lay a field out for a length; None if it does not fit into the size."""
+    before += b" " * (-len(before) % 8)
+    field_bytes = FIELD_BYTES
+    while len(str(length)) > field_bytes:  # of arrays whose rows take no bytes
+        field_bytes += 8
+    least_bytes = len(before) + field_bytes + len(after) + 1
+    if size_bytes is None:
+        size_bytes = least_bytes + -least_bytes % alignment
+    if least_bytes > size_bytes:
+        return None
+    padded = after.ljust(size_bytes - len(before) - field_bytes - 1) + b"\n"
+    return Header(before, field_bytes, padded, size_bytes)
+
+
+def _around_length(dtype: np.dtype[Any], shape: tuple[int, ...], order: Order) -> tuple[str, str]:
+    """The literal before and after the first axis' length."""
+    before = (
+        f"{{'descr': {numpy_format.dtype_to_descr(dtype)!r}, 'fortran_order': {order == 'F'}, "
+        "'shape': ("
+    )
+    others = "".join(f", {length}" for length in shape[1:])
+    return before, f"{others}{',' if len(shape) == 1 else ''}), }}"
+
+
 def header_for(
     dtype: np.dtype[Any], shape: tuple[int, ...], order: Order, alignment: int = ALIGNMENT
 ) -> bytes:
@@ -183,26 +273,29 @@ def header_for(
     ValueError
         If the format has no word for the dtype.
     """
-    descr = numpy_format.dtype_to_descr(dtype)
-    if numpy_format.descr_to_dtype(descr) != dtype:
+    stored = numpy_format.descr_to_dtype(numpy_format.dtype_to_descr(dtype))
+    if stored != dtype:
         raise ValueError(
-            f"dtype {dtype} would come back from a .npy file as "
-            f"{numpy_format.descr_to_dtype(descr)}: store a view of another dtype"
+            f"dtype {dtype} would come back from a .npy file as {stored}: store a view of another "
+            "dtype"
         )
-    literal = f"{{'descr': {descr!r}, 'fortran_order': {order == 'F'}, 'shape': {shape!r}, }}"
-    if shape:
-        literal += " " * max(0, GROWTH_DIGITS - len(str(shape[0 if order == "C" else -1])))
+    before, after = _around_length(dtype, shape, order)
     try:
-        text, version = literal.encode("latin-1"), 1
+        texts, version = (before.encode("latin-1"), after.encode("latin-1")), 1
     except UnicodeEncodeError:
-        text, version = literal.encode("utf-8"), 3
-    if version == 1 and len(text) + alignment + 10 >= 1 << 16:
+        texts, version = (before.encode("utf-8"), after.encode("utf-8")), 3
+    if version == 1 and sum(map(len, texts)) + ALIGNMENT + alignment >= 1 << 16:
         version = 2
-    width = 2 if version == 1 else 4
-    before = len(MAGIC) + 2 + width
-    padding = -(before + len(text) + 1) % alignment
-    text += b" " * padding + b"\n"
-    return MAGIC + bytes((version, 0)) + len(text).to_bytes(width, "little") + text
+    start = 10 if version == 1 else 12
+    front = bytes(start) + texts[0]
+    laid = _with_field(front, texts[1], shape[0], alignment=alignment) if shape else None
+    if laid is not None:
+        text = laid.with_length(shape[0])
+    else:
+        text = front + texts[1]
+        text += b" " * (-(len(text) + 1) % alignment) + b"\n"
+    size = (len(text) - start).to_bytes(start - 8, "little")
+    return MAGIC + bytes((version, 0)) + size + text[start:]
 
 
 def _recognise(source: Source) -> bool:
