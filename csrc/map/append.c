@@ -39,9 +39,9 @@ static mmk_status append(mmk_region *region, const mmk_append *what, bool *stood
     mmk_handle file = region->file.handle;
     uint64_t file_bytes = 0;
     mmk_status status = mmk_region_measure(region, &file_bytes);
-    if (status == MMK_OK)
-        status = compare_head(region, what, stood);
-    *stood = *stood && file_bytes == what->file_bytes;
+    if (status != MMK_OK || file_bytes != what->file_bytes)
+        return status;
+    status = compare_head(region, what, stood);
     if (status != MMK_OK || !*stood)
         return status;
     if (what->length_bytes > 0)

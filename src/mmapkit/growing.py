@@ -81,7 +81,8 @@ class Growth:
     def __init__(self, array: MappedArray) -> None:
         """Start; ValueError if the array does not lie in its file so that it could grow."""
         layout, mapping = array._layout, array.mapping
-        if array._shared or layout.format not in ("npy", "raw"):
+        alone = layout.format == "raw" or (layout.format == "npy" and mapping.offset == 0)
+        if array._shared or not alone:
             raise ValueError(
                 f"{array.path!r} holds more than one array: only one in a .npy or raw file grows"
             )
@@ -329,6 +330,8 @@ class Growth:
         """After an error: no tail, and no blocks but those that were asked for."""
         # What went wrong is worth telling, and a tail that stays is cut another time.
         with contextlib.suppress(OSError, ValueError):
+            if self._mapping._file_size() < end:  # truncated: this must not hide it
+                return
             self._mapping._resize_file(end, end)
             self._allocated = end
             if self._reserved > end:

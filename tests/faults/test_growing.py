@@ -422,6 +422,21 @@ def test_few_addresses_are_enough(file, linux):
     )
 
 
+def test_leaving_without_closing_gives_blocks_back(file):
+    path = file.with_suffix(".npy")
+    victim.survive(
+        """
+        path, = args
+        a = mk.create_array(path, (0,))
+        a.append(np.ones(1000))
+        """,
+        path,
+    )
+    os.sync()
+    assert path.stat().st_size == 8128
+    assert path.stat().st_blocks * 512 <= 1 << 16
+
+
 def test_a_forked_child_gives_no_blocks_back(file):
     victim.survive(
         """
