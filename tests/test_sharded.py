@@ -189,6 +189,56 @@ def test_prefetch(s):
             s.prefetch(key)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 7, 1000])
+def test_blocks_are_the_rows(s, files, rows):
+    blocks = list(s.blocks(rows=rows))
+    assert all(0 < len(block) <= rows for block in blocks)
+    same(np.concatenate(blocks), files[1])
+    same(np.concatenate(list(s.blocks(drop_behind=False))), files[1])
+
+
+@pytest.mark.parametrize("overlap", [1, 2, 6])
+def test_blocks_repeat_what_overlaps(s, files, overlap):
+    whole = files[1]
+    end = 0
+    for block in s.blocks(rows=overlap + 3, overlap=overlap):
+        start = max(0, end - overlap)
+        same(np.array(block), whole[start : start + len(block)])
+        end = start + len(block)
+    assert end == len(whole)
+
+
+def test_wrong_blocks_raise_at_once(s):
+    with pytest.raises(ValueError, match="overlap"):
+        s.blocks(rows=3, overlap=3)
+
+
+def test_append_grows_the_last_shard(s, files):
+    view = s[0:3]
+    assert s.append([[1, 2], [3, 4]]) == len(files[1]) + 2
+    assert s.append(np.zeros((0, 2), "<i4")) == len(files[1]) + 2
+    expected = np.concatenate([files[1], [[1, 2], [3, 4]]]).astype("<i4")
+    same(np.array(s), expected)
+    same(np.load(files[0][-1])[-2:], expected[-2:])
+    same(view, files[1][0:3])
+    same(s.gather([-1, 0]), expected[[-1, 0]])
+    with pytest.raises(ValueError, match="shape"):
+        s.append([[1, 2, 3]])
+    del view
+
+
+def test_refresh_sees_what_others_append(files):
+    with mk.open_sharded(files[0]) as reader:
+        for path in (files[0][0], files[0][-1]):
+            with mk.open_array(path, "r+") as a:
+                a.append([[7, 7]])
+        assert len(reader) == len(files[1])
+        assert reader.refresh() == len(files[1]) + 2
+        same(np.array(reader), np.concatenate([np.load(path) for path in files[0]]))
+        with pytest.raises(TypeError, match="r\\+"):
+            reader.append([[1, 2]])
+
+
 def test_closing_with_views_keeps_all_open(s, files):
     view = s[0:3]
     with pytest.raises(BufferError, match="alive"):

@@ -22,6 +22,7 @@ from mmapkit.mapping import MODES_ELSEWHERE, open_side_by_side
 if TYPE_CHECKING:
     from mmapkit._native import Span
     from mmapkit.mapping import Mapping
+    from mmapkit.passes.running import Blocks
 
 __all__ = ["ShardedArray", "open_sharded"]
 
@@ -349,6 +350,50 @@ class ShardedArray:
             shard, row = self._place_of(first)
             shard.prefetch((row, *rest))
 
+    def blocks(
+        self,
+        nbytes: int = 8 << 20,
+        *,
+        rows: int | None = None,
+        overlap: int = 0,
+        drop_behind: bool = True,
+    ) -> Iterator[npt.NDArray[Any]]:
+        """Pass over all shards in blocks of whole rows, in bounded memory.
+
+        Parameters are those of `MappedArray.blocks`. No block crosses a seam: the last one of a
+        shard may have less rows. With `overlap` the first block of a shard is a copy, in front of
+        which the last rows of the shards before are repeated; all others are views.
+        """
+        self._require_open()
+        passes = [
+            shard.blocks(nbytes, rows=rows, overlap=overlap, drop_behind=drop_behind)
+            for shard in self.shards
+        ]  # raises what is wrong before the first block is asked for
+        return _joined(passes, overlap, np.empty((0, *self.shape[1:]), self.dtype))
+
+    # --- growth -------------------------------------------------------------------------------
+
+    def append(self, rows: npt.ArrayLike) -> int:
+        """Add rows to the last shard, in its file and here; return the number of all rows.
+
+        See `MappedArray.append` for `rows` and errors. Views stay valid.
+        """
+        self._require_open()
+        self.shards[-1].append(rows)
+        self._lay()
+        return len(self)
+
+    def refresh(self) -> int:
+        """See the rows that another process appended to any shard; return the number of all rows.
+
+        See `MappedArray.refresh`. Views stay valid.
+        """
+        self._require_open()
+        for shard in self.shards:
+            shard.refresh()
+        self._lay()
+        return len(self)
+
     # --- life ------------------------------------------------------------------------------------
 
     def flush(self, *, level: str = "disk") -> None:
@@ -416,6 +461,21 @@ class ShardedArray:
         """Pickle by reference: paths and mode; mode ``"c"`` becomes ``"r"``."""
         self._require_open()
         return (ShardedArray, (self.shards, MODES_ELSEWHERE[self._mode]))
+
+
+def _joined(
+    passes: Sequence[Blocks], overlap: int, before: npt.NDArray[Any]
+) -> Iterator[npt.NDArray[Any]]:
+    """Iterate over one pass after the other, each after the last rows of those before."""
+    for blocks in passes:
+        with blocks:
+            for block in blocks:
+                if len(before):
+                    block = np.concatenate([before, block])
+                yield block
+                before = block[:0]
+        if overlap and len(blocks):
+            before = block[-overlap:].copy()
 
 
 def _clip(wanted: range, low: int, high: int) -> range:
