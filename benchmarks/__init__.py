@@ -8,5 +8,6 @@ TOPICS = (
     "gather",
     "sequential",
     "passes",
+    "growth",
     "guard",
 )

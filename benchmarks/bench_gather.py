@@ -3,13 +3,13 @@
 import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import mmapkit as mk
+from benchmarks import rivals
 from benchmarks.effort import Effort
 from benchmarks.files import Files, NotCold, random_offsets
 from benchmarks.harness import Comparison, Way, call, compare
@@ -29,7 +29,7 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
     return [
         *_mapped(path, index, work, effort),
         *_fresh(path, index, work, effort),
-        *_libraries(files, path, index, work, effort),
+        *_libraries(path, index, work, effort),
         *_cold(files, path, index, work, helper, effort),
     ]
 
@@ -116,22 +116,20 @@ def _fresh(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Com
     ]
 
 
-def _libraries(
-    files: Files, path: Path, index: np.ndarray, work: str, effort: Effort
-) -> list[Comparison]:
+def _libraries(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Comparison]:
     """What stores arrays in formats of its own: a tenth of the rows, for it takes long."""
     few = np.unique(index[: max(1, len(index) // 10)])
     name = work.replace(f"{len(index):,}", f"{len(few):,}", 1) + ", warm, in other formats"
+    modules, missing = rivals.installed("h5py", "zarr")
     ways = [call("ours", "mk.open_array, a.gather(idx)", lambda: _ours(path, few))]
-    ways += _h5py(files, path, few) + _zarr(files, path, few)
-    return [compare(name, ways, effort, rounds=effort.big_rounds)]
+    if "h5py" in modules:
+        ways.append(_h5py(modules["h5py"], path, few))
+    if "zarr" in modules:
+        ways.append(_zarr(modules["zarr"], path, few))
+    return [compare(name, ways, effort, rounds=effort.big_rounds, missing=missing)]
 
 
-def _h5py(files: Files, path: Path, index: np.ndarray) -> list[Way]:
-    try:
-        h5py = import_module("h5py")
-    except ImportError:
-        return []
+def _h5py(h5py: Any, path: Path, index: np.ndarray) -> Way:
     target = path.with_suffix(".h5")
     if not target.exists():
         with h5py.File(target, "w") as file:
@@ -145,14 +143,10 @@ def _h5py(files: Files, path: Path, index: np.ndarray) -> list[Way]:
             a = file["a"]
             return np.array([a[i] for i in index.tolist()], "<u8").sum()
 
-    return [call("rival", "h5py: [d[i] for i in idx]", gather)]
+    return call("rival", "h5py: [d[i] for i in idx]", gather)
 
 
-def _zarr(files: Files, path: Path, index: np.ndarray) -> list[Way]:
-    try:
-        zarr = import_module("zarr")
-    except ImportError:
-        return []
+def _zarr(zarr: Any, path: Path, index: np.ndarray) -> Way:
     target = path.with_suffix(".zarr")
     if not target.exists():
         data = np.memmap(path, "<u8", "r")
@@ -166,7 +160,7 @@ def _zarr(files: Files, path: Path, index: np.ndarray) -> list[Way]:
     def gather() -> int:
         return zarr.open_array(target, mode="r").get_coordinate_selection(index).sum()
 
-    return [call("rival", "zarr, chunks of 1 MiB: vindex[idx]", gather)]
+    return call("rival", "zarr, chunks of 1 MiB: vindex[idx]", gather)
 
 
 def _cold(

@@ -35,6 +35,12 @@ class Files:
                 os.fsync(file.fileno())
         return path
 
+    def folder(self, name: str) -> Path:
+        """A folder of its own."""
+        path = self._directory / name
+        path.mkdir(exist_ok=True)
+        return path
+
     def npy(self, array: np.ndarray) -> Path:
         """A .npy file of an array; one for each type and size."""
         path = self._directory / f"{array.dtype.name}-{array.size}.npy"
