@@ -333,6 +333,11 @@ def test_bad_values_are_named(file, tmp_path):
         mk.blocks(file, size="8")
     with pytest.raises(FileNotFoundError):
         mk.blocks(tmp_path / "absent")
+    reader, writer = os.pipe()
+    with pytest.raises(ValueError, match="has no size"):
+        mk.blocks(reader)
+    os.close(reader)
+    os.close(writer)
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\1\0v\0nonsense")
     with pytest.raises(mk.FormatError):
         mk.blocks(tmp_path / "bad.npy")
