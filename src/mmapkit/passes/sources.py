@@ -10,7 +10,7 @@ from mmapkit.passes.cache import Traces
 from mmapkit.passes.choice import HOWS, Choice
 from mmapkit.passes.cuts import Cuts, Lie
 from mmapkit.passes.files import forget_head, layout_in, open_file, size_of
-from mmapkit.passes.places import InFile, Whole, look_in_file
+from mmapkit.passes.places import InFile, Whole, advise_sequential, look_in_file
 from mmapkit.passes.running import Blocks
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -226,6 +226,8 @@ def _plan_file(
 
     def begin() -> Place:
         again = open_file(file)
+        if isinstance(file, (str, bytes, os.PathLike)):  # a descriptor's advice is its owner's
+            advise_sequential(again.fileno())
         traces = Traces(lambda *where: look_in_file(again, *where), start or 0, size)
         return InFile(again, lie, cuts, choice, traces, drop_behind)
 
