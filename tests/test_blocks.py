@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
-from mmapkit.passes import cache, choice, cuts
+from mmapkit.passes import cache, choice, cuts, places
 
 PAGE = mk.page_size()
 MIB = 1 << 20
@@ -333,6 +333,11 @@ def test_bad_values_are_named(file, tmp_path):
         mk.blocks(file, size="8")
     with pytest.raises(FileNotFoundError):
         mk.blocks(tmp_path / "absent")
+    reader, writer = os.pipe()
+    with pytest.raises(ValueError, match="has no size"):
+        mk.blocks(reader)
+    os.close(reader)
+    os.close(writer)
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY\1\0v\0nonsense")
     with pytest.raises(mk.FormatError):
         mk.blocks(tmp_path / "bad.npy")
@@ -370,6 +375,22 @@ def test_large_file_is_tried_both_ways_and_numbers_are_told(big, monkeypatch):
     assert found.how in ("map", "read")
     assert "tried both on 6 MiB" in found.why
     assert "GB/s" in found.why
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_filesystem_that_refuses_to_be_mapped_is_read(file, pattern, monkeypatch):
+    def refused(opened, *, offset, length, backend="auto"):
+        return mk.open(opened, offset=offset, length=length, backend="read")
+
+    monkeypatch.setattr(places, "open_mapping", refused)
+    for how in ("map", "auto"):
+        found = mk.blocks(file, how, size=100)
+        assert b"".join(found) == pattern
+        assert found.how == "read"
+    assert mk.blocks(file, "map").how == "map"
+    found = mk.blocks(file, "map")
+    list(found)
+    assert "refuses" in found.why
 
 
 def test_the_faster_way_is_taken():

