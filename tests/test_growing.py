@@ -373,6 +373,28 @@ def test_a_header_that_changed_underneath_stops_the_writer(a, path):
     assert exact(a, path).tolist() == numbers(0, 6).tolist()
 
 
+@pytest.mark.parametrize("how", ["pieces", "full"])
+def test_rows_of_another_writer_are_not_written_over(a, path, monkeypatch, how):
+    a.append([[6, 7]])
+    with mk.open_array(path, "r+") as other:
+        other.append(numbers(4, 50))
+    before = path.read_bytes()
+    if how == "pieces":
+        monkeypatch.setattr(growing, "PIECE_BYTES", 64)
+        rows = np.zeros((100, 2), "<i8")
+    else:
+
+        def full(at, length):
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(a.mapping, "_allocate_file", full)
+        rows = np.zeros((1 << 20, 2), "<i4")
+    with pytest.raises(OSError, match="full" if how == "full" else "another process changed"):
+        a.append(rows)
+    assert path.read_bytes() == before
+    assert a.refresh() == 50
+
+
 def test_a_change_before_the_first_append_is_noticed(a, path):
     with mk.open_array(path, "r+") as other:
         assert other.append([[6, 7]]) == 4
@@ -582,6 +604,21 @@ def test_refresh_of_garbage_is_a_format_error(path):
             file.write(b"garbage!")
         with pytest.raises(mk.FormatError, match=r"a\.npy"):
             a.refresh()
+
+
+def test_refresh_keeps_changes_that_are_not_written(a, path):
+    with mk.open_array(path, "c") as copy:
+        copy[0] = 99
+        a.append(numbers(3, 5000))
+        view = copy[1]
+        with pytest.raises(BufferError, match="1 view"):
+            copy.refresh()
+        del view
+        assert copy.refresh() == 5000
+        assert copy.mode == "c"
+        assert copy[0].tolist() == [99, 99]
+        copy[4999] = 98
+    assert np.array_equal(exact(a, path), numbers(0, 5000))
 
 
 @posix

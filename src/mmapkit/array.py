@@ -378,7 +378,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         Raises
         ------
         BufferError
-            If there are fewer rows now and views are alive; the array stays as it is.
+            If there are fewer rows now and views are alive; the array stays as it is. In mode
+            ``"c"`` also if there are more, unless they fit into `reserve`.
         FormatError
             If the file holds an array of another dtype, order or row shape now.
         """
