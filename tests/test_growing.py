@@ -570,6 +570,22 @@ def test_refresh_sees_rows_and_keeps_views(a, path):
         assert view.tolist() == [-5, -5]
 
 
+def test_opening_while_rows_are_appended(path, monkeypatch):
+    """The file is longer by the time that its header is read."""
+    np.save(path, numbers(0, 3))
+    peek = mk.Mapping._peek
+
+    def peek_late(mapping, count):
+        with open(path, "r+b") as file:
+            np.lib.format.write_array(file, numbers(0, 5000))
+        monkeypatch.setattr(mk.Mapping, "_peek", peek)
+        return peek(mapping, count)
+
+    monkeypatch.setattr(mk.Mapping, "_peek", peek_late)
+    with mk.open_array(path) as a:
+        assert np.array_equal(a, numbers(0, 5000))
+
+
 @posix  # elsewhere a mapped file cannot be cut
 def test_refresh_after_a_cut(a, path):
     with mk.open_array(path) as reader:

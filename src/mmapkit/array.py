@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
+from mmapkit.errors import FormatError
 from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
@@ -542,7 +543,7 @@ def open_array(
     try:
         found = None
         if offset is None:
-            found = npy.read_layout(mapping._peek, mapping.size, mapping.path)
+            found = _header_of(mapping)
         if found is None:
             found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order, strides)
         else:
@@ -551,6 +552,17 @@ def open_array(
     except BaseException:
         mapping.close(defer=True)
         raise
+
+
+def _header_of(mapping: Mapping) -> Layout | None:
+    while True:
+        size = mapping.size
+        try:
+            return npy.read_layout(mapping._peek, size, mapping.path)
+        except FormatError:
+            if mapping.refresh() <= size:
+                raise
+            # A writer appended after the file was mapped and before its header was read.
 
 
 def _require_agreement(
