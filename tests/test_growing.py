@@ -373,6 +373,20 @@ def test_a_header_that_changed_underneath_stops_the_writer(a, path):
     assert exact(a, path).tolist() == numbers(0, 6).tolist()
 
 
+@posix
+def test_readers_are_not_disturbed_by_the_tail_of_a_killed_writer(a, path):
+    with open(path, "ab") as file:
+        file.write(b"\xaa" * 10_000)
+    with mk.open_array(path) as reader:
+        row = reader[0]
+        a.append([[6, 7]])  # which cuts it
+        reader.mapping.check()
+        assert reader.refresh() == 4
+        assert row.tolist() == [0, 1]
+        assert reader.mapping.size == path.stat().st_size
+        del row
+
+
 @pytest.mark.parametrize("how", ["pieces", "full"])
 def test_rows_of_another_writer_are_not_written_over(a, path, monkeypatch, how):
     a.append([[6, 7]])

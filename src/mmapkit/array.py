@@ -6,6 +6,7 @@ gather.py (gather, prefetch), blocks.py (passes) and dask.py.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
-from mmapkit.errors import FormatError
+from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import npy, raw
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
@@ -555,14 +556,22 @@ def open_array(
 
 
 def _header_of(mapping: Mapping) -> Layout | None:
+    """The layout of a .npy file, with the mapping cut to it; None of another file."""
     while True:
         size = mapping.size
         try:
-            return npy.read_layout(mapping._peek, size, mapping.path)
+            found = npy.read_layout(mapping._peek, size, mapping.path)
         except FormatError:
             if mapping.refresh() <= size:
                 raise
             # A writer appended after the file was mapped and before its header was read.
+        else:
+            break
+    # What a killed writer left after the data is going to be cut: that must not look like a loss.
+    if found is not None and found.span[1] < size:
+        with contextlib.suppress(UnsupportedError):  # of devices
+            mapping._fit(found.span[1])
+    return found
 
 
 def _require_agreement(
