@@ -373,6 +373,42 @@ def test_a_header_that_changed_underneath_stops_the_writer(a, path):
     assert exact(a, path).tolist() == numbers(0, 6).tolist()
 
 
+@posix
+def test_readers_are_not_disturbed_by_the_tail_of_a_killed_writer(a, path):
+    with open(path, "ab") as file:
+        file.write(b"\xaa" * 10_000)
+    with mk.open_array(path) as reader:
+        row = reader[0]
+        a.append([[6, 7]])  # which cuts it
+        reader.mapping.check()
+        assert reader.refresh() == 4
+        assert row.tolist() == [0, 1]
+        assert reader.mapping.size == path.stat().st_size
+        del row
+
+
+@pytest.mark.parametrize("how", ["pieces", "full"])
+def test_rows_of_another_writer_are_not_written_over(a, path, monkeypatch, how):
+    a.append([[6, 7]])
+    with mk.open_array(path, "r+") as other:
+        other.append(numbers(4, 50))
+    before = path.read_bytes()
+    if how == "pieces":
+        monkeypatch.setattr(growing, "PIECE_BYTES", 64)
+        rows = np.zeros((100, 2), "<i8")
+    else:
+
+        def full(at, length):
+            raise OSError(errno.ENOSPC, "full")
+
+        monkeypatch.setattr(a.mapping, "_allocate_file", full)
+        rows = np.zeros((1 << 20, 2), "<i4")
+    with pytest.raises(OSError, match="full" if how == "full" else "another process changed"):
+        a.append(rows)
+    assert path.read_bytes() == before
+    assert a.refresh() == 50
+
+
 def test_a_change_before_the_first_append_is_noticed(a, path):
     with mk.open_array(path, "r+") as other:
         assert other.append([[6, 7]]) == 4
@@ -548,6 +584,22 @@ def test_refresh_sees_rows_and_keeps_views(a, path):
         assert view.tolist() == [-5, -5]
 
 
+def test_opening_while_rows_are_appended(path, monkeypatch):
+    """The file is longer by the time that its header is read."""
+    np.save(path, numbers(0, 3))
+    peek = mk.Mapping._peek
+
+    def peek_late(mapping, count):
+        with open(path, "r+b") as file:
+            np.lib.format.write_array(file, numbers(0, 5000))
+        monkeypatch.setattr(mk.Mapping, "_peek", peek)
+        return peek(mapping, count)
+
+    monkeypatch.setattr(mk.Mapping, "_peek", peek_late)
+    with mk.open_array(path) as a:
+        assert np.array_equal(a, numbers(0, 5000))
+
+
 @posix  # elsewhere a mapped file cannot be cut
 def test_refresh_after_a_cut(a, path):
     with mk.open_array(path) as reader:
@@ -582,6 +634,21 @@ def test_refresh_of_garbage_is_a_format_error(path):
             file.write(b"garbage!")
         with pytest.raises(mk.FormatError, match=r"a\.npy"):
             a.refresh()
+
+
+def test_refresh_keeps_changes_that_are_not_written(a, path):
+    with mk.open_array(path, "c") as copy:
+        copy[0] = 99
+        a.append(numbers(3, 5000))
+        view = copy[1]
+        with pytest.raises(BufferError, match="1 view"):
+            copy.refresh()
+        del view
+        assert copy.refresh() == 5000
+        assert copy.mode == "c"
+        assert copy[0].tolist() == [99, 99]
+        copy[4999] = 98
+    assert np.array_equal(exact(a, path), numbers(0, 5000))
 
 
 @posix

@@ -6,6 +6,7 @@ gather.py (gather, prefetch), blocks.py (passes) and dask.py.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
+from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import npy, raw, registry
 from mmapkit.formats.format import Source
 from mmapkit.formats.layout import Layout
@@ -462,7 +464,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         Raises
         ------
         BufferError
-            If there are fewer rows now and views are alive; the array stays as it is.
+            If there are fewer rows now and views are alive; the array stays as it is. In mode
+            ``"c"`` also if there are more, unless they fit into `reserve`.
         FormatError
             If the file holds an array of another dtype, order or row shape now.
         """
@@ -775,8 +778,7 @@ def open_array(
         found = None
         if offset is None:
             explained = not (dtype is None and shape is None and strides is None)
-            source = Source(mapping._peek, mapping.size, mapping.path)
-            found = registry.sole_layout(source, mode, explained=explained)
+            found = _sole_layout(mapping, mode, explained)
         if found is None:
             found = raw.layout_of(mapping.size, mapping.path, dtype, shape, offset, order, strides)
         else:
@@ -785,6 +787,26 @@ def open_array(
     except BaseException:
         mapping.close(defer=True)
         raise
+
+
+def _sole_layout(mapping: Mapping, mode: str, explained: bool) -> Layout | None:
+    """Where the one array lies in its file, with the mapping cut to it; None for raw files."""
+    while True:
+        size = mapping.size
+        source = Source(mapping._peek, size, mapping.path)
+        try:
+            found = registry.sole_layout(source, mode, explained=explained)
+        except FormatError:
+            if mapping.refresh() <= size:
+                raise
+            # A writer appended after the file was mapped and before its header was read.
+        else:
+            break
+    # What a killed writer left after the data is going to be cut: that must not look like a loss.
+    if found is not None and found.format == "npy" and found.span[1] < size:
+        with contextlib.suppress(UnsupportedError):  # of devices
+            mapping._fit(found.span[1])
+    return found
 
 
 def _require_agreement(

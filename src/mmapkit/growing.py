@@ -148,7 +148,7 @@ class Growth:
                 self._add(array, (), end, end, head)
                 self._show_later(array, layout, length)
             elif length < layout.shape[0]:
-                self._shrink(array, layout, length, lambda: self._cut(end, head))
+                self._reshape(array, layout, length, lambda: self._cut(end, head))
                 self._end = end
 
     def reserve(self, array: MappedArray, length: int) -> None:
@@ -244,15 +244,18 @@ class Growth:
         tell everybody."""
         offset = self._mapping.offset
         start, size = self._end, end - offset
-        if size > self._room_bytes:
-            self._swap(array, start - offset, room=size)
         last: Any = NOTHING
         try:
+            if size > self._room_bytes:
+                self._swap(array, start - offset, room=size)
+            in_place = size <= self._room_bytes  # False where no addresses can be set aside
             for piece in pieces:
+                if at == start and (last is not NOTHING or not in_place):
+                    self._prepare(array)  # _append() looks at the file itself, but it comes last
                 if last is not NOTHING:
                     at += self._mapping._write_file(at, last)
                 last = piece
-            if size > self._room_bytes:  # no addresses can be set aside here
+            if not in_place:
                 at += self._mapping._write_file(at, last)
                 last = NOTHING
                 self._swap(array, size)
@@ -332,6 +335,8 @@ class Growth:
         with contextlib.suppress(OSError, ValueError):
             if self._mapping._file_size() < end:  # truncated: this must not hide it
                 return
+            if self._head and self._mapping._peek(len(self._head)) != self._head:
+                return  # those rows are another writer's
             self._mapping._resize_file(end, end)
             self._allocated = end
             if self._reserved > end:
@@ -386,14 +391,14 @@ class Growth:
         array._show(new, array._layout)
         old.close(defer=True)
 
-    def _shrink(
-        self, array: MappedArray, layout: Layout, length: int, cut: Callable[[], None]
+    def _reshape(
+        self, array: MappedArray, layout: Layout, length: int, change: Callable[[], None]
     ) -> None:
-        """Show fewer rows after a cut of the mapping, which needs that nobody is looking."""
+        """Show other rows after a change of the mapping that needs that nobody is looking."""
         self._later.cutting = True
         array._view = self._later
         try:
-            cut()
+            change()
         except BaseException:
             length = layout.shape[0]
             raise
@@ -421,12 +426,13 @@ class Growth:
             length, head = self._length_now(array, layout)
             if length != layout.shape[0]:
                 end = self._mapping.offset + layout.offset + length * self._row_bytes
-                if length > layout.shape[0]:
+                size = end - self._mapping.offset
+                # In mode "c" there is memory that no other mapping of the file would show.
+                if length > layout.shape[0] and self._mapping.mode != "c":
                     self._reach(array, end)
                     self._show_later(array, layout, length)
                 else:
-                    size = end - self._mapping.offset
-                    self._shrink(array, layout, length, lambda: self._mapping._fit(size))
+                    self._reshape(array, layout, length, lambda: self._mapping._fit(size))
                 self._end = end
             if head != self._head:
                 self._head, self._header, self._checked = head, None, False
