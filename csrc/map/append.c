@@ -20,9 +20,9 @@ static mmk_status read_head(mmk_region *region, void *head, size_t head_bytes, s
 }
 
 static mmk_status compare_head(mmk_region *region, const mmk_append *what, bool *same) {
-    unsigned char near[USUAL_BYTES];
-    bool small = what->head_bytes <= sizeof near;
-    void *found = small ? near : malloc(what->head_bytes);
+    unsigned char usual[USUAL_BYTES];
+    bool small = what->head_bytes <= sizeof usual;
+    void *found = small ? usual : malloc(what->head_bytes);
     size_t done = 0;
     if (found == NULL)
         return MMK_TOO_LARGE;

@@ -143,7 +143,12 @@ def whole(path, log):
     return found
 
 
-CALLS = ["pwrite64", "ftruncate", "fallocate", pytest.param("mmap", marks=pytest.mark.slow)]
+CALLS = [
+    "pwrite64",
+    "ftruncate",
+    pytest.param("fallocate", marks=pytest.mark.slow),
+    pytest.param("mmap", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("call", CALLS)
