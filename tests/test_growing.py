@@ -589,11 +589,11 @@ def test_opening_while_rows_are_appended(path, monkeypatch):
     np.save(path, numbers(0, 3))
     peek = mk.Mapping._peek
 
-    def peek_late(mapping, count):
+    def peek_late(mapping, count, offset=0):
         with open(path, "r+b") as file:
             np.lib.format.write_array(file, numbers(0, 5000))
         monkeypatch.setattr(mk.Mapping, "_peek", peek)
-        return peek(mapping, count)
+        return peek(mapping, count, offset)
 
     monkeypatch.setattr(mk.Mapping, "_peek", peek_late)
     with mk.open_array(path) as a:
