@@ -1,5 +1,7 @@
 """One logical array over many files: what numpy gives of their concatenation."""
 
+import contextlib
+import os
 import pickle
 
 import pytest
@@ -62,7 +64,8 @@ KEYS = [
     0, -1, 5, 6, (3, 1), slice(None), slice(2, 5), slice(4, 7), slice(None, None, -1),
     slice(20, 3, -4), slice(7, 7), (slice(None), 1), (slice(3, 8), slice(None, None, -1)), ..., (),
     (..., 0), (0, ...), [0, 6, -1, 6], np.array([[5, 6], [0, 1]]), ([1, 9], 1), (slice(2), None),
-    ([1, 9], slice(None, 1)), [], (..., slice(None), slice(None)),
+    ([1, 9], slice(None, 1)), [], (..., slice(None), slice(None)), ((0, 6),),
+    ([1, 9], [0, 1]), ([[1], [9]], [0, 1]), ([6, 1], np.array([True, True])), ([1, 9, 6], (1,)),
 ]  # fmt: skip
 
 
@@ -87,6 +90,32 @@ def test_setting_is_what_numpy_does(s, files, key):
     s[key] = oracle[key] = -5
     s.flush()
     same(np.concatenate([np.load(path) for path in files[0]]), oracle)
+
+
+def test_indices_that_numpy_moves_to_the_front(tmp_path):
+    oracle = np.arange(5 * 2 * 3 * 4).reshape(5, 2, 3, 4)
+    np.save(tmp_path / "0.npy", oracle[:2])
+    np.save(tmp_path / "1.npy", oracle[2:])
+    with mk.open_sharded([tmp_path / "0.npy", tmp_path / "1.npy"], "r+") as s:
+        for key in [
+            (slice(None), [0, 1], slice(None), [2, 3]), (slice(1, 4), 1, slice(None), [0, 2, 3]),
+            ([0, 4], slice(None), [1, 2]), (slice(1, 4), [0, 1], [1, 2]), (slice(None), [1]),
+            (slice(None), 0, slice(None), 1), (3, [0, 1], slice(None), [2, 3]),
+        ]:  # fmt: skip
+            same(s[key], oracle[key])
+
+
+def test_storing_by_indices_of_two_axes_is_refused(s):
+    before = np.array(s)
+    with pytest.raises(IndexError, match="rows and another axis are picked by indices at once"):
+        s[[1, 9], [0, 1]] = 7
+    same(np.array(s), before)
+
+
+def test_storing_a_value_with_axes_of_length_1_in_front(s, files):
+    oracle = files[1].copy()
+    s[3:9] = oracle[3:9] = np.arange(12).reshape(1, 6, 2)
+    same(np.array(s), oracle)
 
 
 def test_setting_wrong_shapes(s):
@@ -308,6 +337,61 @@ def test_raw_files(tmp_path):
         mk.open_sharded(paths, dtype=">i2", row_shape=4)
 
 
+def test_out_must_not_be_the_array_itself(s):
+    with pytest.raises(ValueError, match="overlaps"):
+        s.gather([1, 0], out=s[0:2])
+
+
+def test_messages_name_no_path_where_there_are_many(s):
+    with pytest.raises(IndexError, match=r"index 1000000 at position 1 is out of .* rows$"):
+        s.gather([0, 1_000_000])
+
+
+def test_growth_follows_the_files_that_were_opened(tmp_path):
+    """Also where another file has taken the name of one."""
+    rows = PAGE // 8
+    paths = [tmp_path / f"{n}.npy" for n in range(3)]
+    for n, path in enumerate([*paths, tmp_path / "other.npy"]):
+        with mk.create_array(path, rows, "f8", aligned=True) as a:
+            a[...] = n
+    with mk.open_sharded(paths) as reader, mk.open_array(paths[2], "r+") as last:
+        assert reader.contiguous is can_place()
+        if can_place():  # an open file stays where it is on Windows
+            (tmp_path / "other.npy").replace(paths[1])
+            paths[0].unlink()
+        last.append([2.0])
+        assert reader.refresh() == 3 * rows + 1
+        assert reader.contiguous is can_place()
+        assert (reader[0], reader[rows], reader[-1]) == (0, 1, 2)
+        assert reader.gather([rows]).tolist() == [1]
+
+
+@pytest.mark.skipif("not can_place()")
+def test_views_stay_current_where_nothing_was_appended(s):
+    whole = np.asarray(s)
+    s.refresh()
+    assert np.may_share_memory(np.asarray(s), whole) is s.contiguous
+
+
+@pytest.mark.skipif("not can_place()")
+def test_rows_of_healthy_shards_are_given_beside_a_truncated_one(tmp_path):
+    rows = PAGE // 8
+    for n in range(3):
+        with mk.create_array(tmp_path / f"{n}.npy", rows, "f8", aligned=True) as a:
+            a[...] = n
+    s = mk.open_sharded([tmp_path / f"{n}.npy" for n in range(3)])
+    os.truncate(tmp_path / "1.npy", PAGE)
+    with pytest.raises(mk.MappingFault):
+        s[rows : 2 * rows].sum()
+    assert s[0:rows].sum() == 0
+    assert s[2 * rows :].sum() == 2 * rows
+    for key in (slice(rows, None), slice(rows + 3), ..., rows + 1):
+        with pytest.raises(mk.MappingFault, match=r"1\.npy"):
+            s[key]
+    with contextlib.suppress(mk.MappingFault):
+        s.close()
+
+
 def test_shards_that_disagree(tmp_path):
     arrays = {
         "f8": np.zeros((3, 2)), "i8": np.zeros((3, 2), int), "row": np.zeros((3, 4)),
@@ -331,7 +415,13 @@ def test_shards_that_disagree(tmp_path):
 
 @pytest.mark.parametrize(
     ("paths", "mode", "error"),
-    [([], "r", ValueError), ("one.npy", "r", TypeError), (["x"], "w+", ValueError)],
+    [
+        ([], "r", ValueError),
+        ("one.npy", "r", TypeError),
+        (["x"], "w+", ValueError),
+        ([0], "r", TypeError),
+        (iter([]), "r", ValueError),
+    ],
 )
 def test_wrong_arguments(paths, mode, error):
     with pytest.raises(error):

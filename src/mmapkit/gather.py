@@ -63,18 +63,19 @@ def indices_of(indices: npt.ArrayLike, length: int, path: str | None) -> Rows:
         If one is out of range; it is named.
     """
     given = np.asarray(indices)
+    where = "" if path is None else f" ({path!r})"
     if given.dtype == np.bool_:
-        raise TypeError("gather takes indices, not a mask: np.flatnonzero(mask)")
+        raise TypeError("rows are picked by indices, not by a mask: np.flatnonzero(mask)")
     if given.dtype.kind not in "iu" and given.size:
         raise TypeError(f"indices must be integers, not {given.dtype}")
     if given.dtype.kind == "u" and given.size and int(given.max()) > np.iinfo(np.int64).max:
-        raise IndexError(f"index {given.max()} is out of range for {length} rows ({path!r})")
+        raise IndexError(f"index {given.max()} is out of range for {length} rows{where}")
     rows = np.ascontiguousarray(given, np.int64).reshape(given.shape)
     bad = find_bad_row(rows, length)
     if bad >= 0:
         place = "" if rows.ndim == 0 else f" at position {_place(bad, rows.shape)}"
         raise IndexError(
-            f"index {rows.reshape(-1)[bad]}{place} is out of range for {length} rows ({path!r})"
+            f"index {rows.reshape(-1)[bad]}{place} is out of range for {length} rows{where}"
         )
     return rows
 

@@ -39,6 +39,7 @@ from mmapkit.array import MappedArray
 from mmapkit.errors import FormatError, MappingFault, UnsupportedError
 from mmapkit.formats import Source, npy
 from mmapkit.formats.layout import Layout
+from mmapkit.mapping import Descriptor
 from mmapkit.mapping import open as open_mapping
 
 if TYPE_CHECKING:
@@ -567,20 +568,9 @@ def _length(length: int) -> int:
     return length
 
 
-class _Descriptor:
-    """A mapping's own descriptor as a file object: the file may have lost its name."""
-
-    def __init__(self, mapping: Mapping) -> None:
-        self._mapping = mapping
-        self.name = mapping.path
-
-    def fileno(self) -> int:
-        return self._mapping.fileno()
-
-
 def _reopened(old: Mapping, size: int, room: int) -> Mapping:
     """Map the first `size` bytes of the same file, and set addresses aside for `room` and more."""
-    file: Any = _Descriptor(old) if os.name == "posix" else old.path
+    file: Any = Descriptor(old) if os.name == "posix" else old.path
     mode = "r" if old.mode == "r" else "r+"
     backend = "read" if old.backend == "read" else "auto"
     for reserve in (max(4 * room, GENEROUS_BYTES), 4 * room, room + LEAST_AHEAD_BYTES, None):

@@ -394,15 +394,28 @@ def open(
     return mapping
 
 
+class Descriptor:
+    """A mapping's own descriptor as a file object, to map the same file again: the name may be gone
+    or belong to another by now."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self._mapping = mapping
+        self.name = mapping.path
+
+    def fileno(self) -> int:
+        return self._mapping.fileno()
+
+
 def open_side_by_side(
-    parts: Sequence[tuple[str, int, int]], mode: str
+    parts: Sequence[tuple[Mapping, int, int]], mode: str
 ) -> tuple[Span, tuple[Mapping, ...]]:
-    """Map ranges of files one after the other in one range of addresses.
+    """Map ranges of mapped files again, one after the other in one range of addresses.
 
     Parameters
     ----------
-    parts : sequence of (path, offset, length)
-        Offsets and lengths are multiples of `allocation_granularity()`; the last length need not.
+    parts : sequence of (mapping, offset, length)
+        Offsets in the mapping's file and lengths are multiples of `allocation_granularity()`; the
+        last length need not.
     mode : {"r", "r+", "c"}
         As for `open()`.
 
@@ -425,10 +438,11 @@ def open_side_by_side(
     mappings: list[Mapping] = []
     place = 0
     try:
-        for path, offset, length in parts:
+        for part, offset, length in parts:
             mapping = Mapping.__new__(Mapping)
+            file: Any = Descriptor(part)
             mapping._open(
-                path, mode, how, kind, offset, length, None, None, False, False, "map", None,
+                file, mode, how, kind, offset, length, None, None, False, False, "map", None,
                 reservation, place,
             )  # fmt: skip
             mappings.append(mapping)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -18,6 +18,7 @@ from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.formats import raw
 from mmapkit.gather import checked_out, indices_of
 from mmapkit.mapping import MODES_ELSEWHERE, open_side_by_side
+from mmapkit.views import addresses_of
 
 if TYPE_CHECKING:
     from mmapkit._native import Span
@@ -58,17 +59,22 @@ class ShardedArray:
         """See arrays that agree in everything but their length as one."""
         self.shards, self._mode = tuple(shards), mode
         self._side_by_side, self._span, self._whole = (), None, None
+        self._starts = np.empty(0, np.int64)
         self._lay()
 
     def _lay(self) -> None:
         """Find out where the shards begin, and map them side by side where that is possible."""
         lengths = [len(shard) for shard in self.shards]
-        self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        lost = any(mapping.faulted for mapping in self._side_by_side)
+        if np.array_equal(starts, self._starts) and not lost:
+            return
+        self._starts = starts
         for mapping in self._side_by_side:
             mapping.close(defer=True)
         self._side_by_side, self._span, self._whole = (), None, None
         if self._is_whole_pages():
-            parts = [(s.mapping.path or "", s.offset, s.nbytes) for s in self.shards]
+            parts = [(s.mapping, s.offset, s.nbytes) for s in self.shards]
             with contextlib.suppress(UnsupportedError):
                 self._span, self._side_by_side = open_side_by_side(parts, self._mode)
                 self._whole = self._array_over(self._span)
@@ -166,26 +172,45 @@ class ShardedArray:
         self._require_open()
         if self._whole is not None:
             found = self._whole[key]
-            self._raise_if_lost()
+            self._raise_if_lost(found)
             return found
         if isinstance(key, str):  # a field
             return np.concatenate([shard[key] for shard in self.shards])
         first, rest = self._split(key)
         if isinstance(first, slice):
+            if _leads(rest):
+                return self[first][(slice(None), *rest)]
             pieces = [shard[(rows, *rest)] for shard, rows, _ in self._cut(first)]
             if len(pieces) == 1:
                 return pieces[0]
             return np.concatenate(pieces) if pieces else self.shards[0][(slice(0), *rest)]
         if isinstance(first, np.ndarray):
             found = self.gather(first)
-            return found[(*[slice(None)] * first.ndim, *rest)] if rest else found
+            if not any(map(_is_fancy, rest)):
+                return found[(*[slice(None)] * first.ndim, *rest)] if rest else found
+            # Element by element with the other indices, as numpy pairs them.
+            each = np.arange(first.size).reshape(first.shape)
+            return found.reshape(first.size, *self.shape[1:])[(each, *rest)]
         shard, row = self._place_of(first)
         return shard[(row, *rest)]
 
     def __setitem__(self, key: Any, value: npt.ArrayLike) -> None:
-        """Store into the files; the first axis takes an int, a slice, indices or a mask."""
+        """Store into the files; the first axis takes an int, a slice, indices or a mask.
+
+        Raises
+        ------
+        IndexError
+            If rows and another axis, or two axes that are not next to each other, are picked by
+            indices at once.
+        """
         self._require_open()
         first, rest = self._split(key)
+        paired = isinstance(first, np.ndarray) and any(map(_is_fancy, rest))
+        if paired or (isinstance(first, slice) and _leads(rest)):
+            raise IndexError(
+                f"cannot store by {key!r}: rows and another axis are picked by indices at once; "
+                "store whole rows, or into one of .shards"
+            )
         if isinstance(first, slice):
             count = len(range(*first.indices(len(self))))
             self._store([(s, (rows, *rest), at) for s, rows, at in self._cut(first)], count, value)
@@ -206,7 +231,10 @@ class ShardedArray:
         """Store the rows `at` of a value for `count` rows into each piece (shard, key, at)."""
         given = np.asarray(value)
         for shard, key, at in pieces:
-            by_rows = given.ndim == np.ndim(shard[key]) and given.shape[0] != 1
+            ndim = np.ndim(shard[key])
+            while given.ndim > ndim and given.shape[0] == 1:
+                given = given[0]
+            by_rows = given.ndim == ndim and given.shape[0] != 1
             if by_rows and given.shape[0] != count:
                 raise ValueError(f"cannot store {given.shape[0]} rows into {count}")
             shard[key] = given[at] if by_rows else given
@@ -236,13 +264,23 @@ class ShardedArray:
             return np.concatenate([np.asarray(shard) for shard in self.shards]).astype(
                 kind, copy=False
             )
-        self._raise_if_lost()
+        self._raise_if_lost(self._whole)
         return self._whole.astype(kind) if copy or kind != self.dtype else self._whole[...]
 
-    def _raise_if_lost(self) -> None:
+    def _raise_if_lost(self, found: Any) -> None:
+        """After touching contiguous memory; see `MappedArray._raise_if_lost`."""
+        assert self._whole is not None
+        base, end = addresses_of(self._whole)
+        first, last = 0, end - base
+        if isinstance(found, np.ndarray) and found.size:
+            low, high = addresses_of(found)
+            if base <= low and high <= end:  # not a copy
+                first, last = low - base, high - base
         for mapping in self._side_by_side:
             if mapping.faulted:
-                mapping._raise_if_lost(0, mapping.size)
+                start = min(max(first, 0), mapping.size)
+                mapping._raise_if_lost(start, max(min(last, mapping.size) - start, 0))
+            first, last = first - mapping.size, last - mapping.size
 
     # --- rows and shards --------------------------------------------------------------------
 
@@ -259,7 +297,7 @@ class ShardedArray:
             first, rest = rest[0], rest[1:]
         if isinstance(first, slice):
             return first, rest
-        if isinstance(first, list | np.ndarray):
+        if isinstance(first, list | tuple | np.ndarray):
             found = np.asarray(first) if len(first) else np.empty(np.shape(first), np.intp)
             if found.dtype == np.bool_ and found.shape != (len(self),):
                 raise IndexError(f"a mask of shape {found.shape} does not fit {len(self)} rows")
@@ -308,6 +346,8 @@ class ShardedArray:
         rows = indices_of(indices, len(self), None)
         shape = rows.shape + self.shape[1:]
         views = [shard._view for shard in self.shards]
+        if self._whole is not None:  # the same files at other addresses
+            views.append(self._whole)
         result = np.empty(shape, self.dtype) if out is None else checked_out(
             out, shape, self.dtype, views
         )  # fmt: skip
@@ -463,6 +503,19 @@ class ShardedArray:
         return (ShardedArray, (self.shards, MODES_ELSEWHERE[self._mode]))
 
 
+def _is_fancy(key: Any) -> bool:
+    return isinstance(key, list | tuple | np.ndarray)
+
+
+def _leads(rest: tuple[Any, ...]) -> bool:
+    """Tell whether numpy puts the axes that these keys pick before that of the rows: it does where
+    indices are not next to one another."""
+    if not any(map(_is_fancy, rest)):
+        return False
+    picked = [n for n, key in enumerate(rest) if _is_fancy(key) or hasattr(key, "__index__")]
+    return picked[-1] - picked[0] + 1 > len(picked)
+
+
 def _joined(
     passes: Sequence[Blocks], overlap: int, before: npt.NDArray[Any]
 ) -> Iterator[npt.NDArray[Any]]:
@@ -488,7 +541,7 @@ def _clip(wanted: range, low: int, high: int) -> range:
 
 
 def open_sharded(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Iterable[str | os.PathLike[str]],
     mode: str = "r",
     *,
     dtype: npt.DTypeLike | None = None,
@@ -498,7 +551,7 @@ def open_sharded(
 
     Parameters
     ----------
-    paths : sequence of path
+    paths : iterable of path
         At least one file, in order: ``.npy`` files, or raw ones. For raw files whose length is a
         multiple of the page size, and ``.npy`` files made with ``create_array(aligned=True)``
         whose elements are whole pages, the result is `ShardedArray.contiguous`.
@@ -530,6 +583,10 @@ def open_sharded(
         raise TypeError(f"open_sharded takes several paths; for one, {paths!r}, use open_array()")
     if mode not in ("r", "r+", "c"):
         raise ValueError(f"mode must be 'r', 'r+' or 'c', not {mode!r}")
+    paths = list(paths)
+    for path in paths:
+        if not isinstance(path, str | bytes | os.PathLike):
+            raise TypeError(f"open_sharded takes paths, not {path!r}")
     if not paths:
         raise ValueError("there are no shards: give at least one path")
     with contextlib.ExitStack() as opened:
