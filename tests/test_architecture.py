@@ -34,11 +34,11 @@ EDGES = {
     # Lazily: its methods are in modules of their own.
     "array": {"_native", "errors", "formats", "formats.*", "mapping", "residency", "views"}
     | {"dask", "gather", "growing", "passes.*"},
-    "growing": {"array", "errors", "mapping", "formats", "formats.*"},
+    "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
     "gather": {"_native"},
-    "sharded": {"_native", "array", "errors", "formats.*", "gather", "mapping"},
+    "sharded": {"_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
     "passes": set(),

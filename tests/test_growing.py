@@ -903,3 +903,40 @@ def test_readers_wait_while_the_array_is_cut(path):
             thread.join()
         assert not wrong
         assert exact(a, path).shape == (51, 2)
+
+
+@pytest.mark.parametrize("length", [2**60, 2**62, 2**63, 2**70])
+@pytest.mark.parametrize("call", ["resize", "reserve"])
+def test_more_rows_than_any_file_can_hold_are_named(tmp_path, call, length):
+    with mk.create_array(tmp_path / "a.npy", (2, 3), "i4") as a:
+        with pytest.raises(ValueError, match=rf"cannot have {length} rows of 12 bytes"):
+            getattr(a, call)(length)
+        assert a.append([[1, 2, 3]]) == 3
+
+
+def test_more_appended_rows_than_any_file_can_hold_are_named(tmp_path):
+    with mk.create_array(tmp_path / "a.npy", (2, 3), "i4") as a:
+        most = (2**63 - 1) // 12  # that numpy counts
+        with pytest.raises(ValueError, match=rf"cannot have {2 + most} rows"):
+            a.append(np.broadcast_to(np.int32(1), (most, 3)))
+        assert len(a) == len(np.load(tmp_path / "a.npy")) == 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fit", "long"), [("S4", b"four", b"fives"), ("U4", "vier", "fünfe")]
+)
+def test_strings_that_are_too_long_are_named(tmp_path, dtype, fit, long):
+    with mk.create_array(tmp_path / "a.npy", 0, dtype) as a:
+        with pytest.raises(ValueError, match=rf"{long!r} does not fit .*4: it is too long"):
+            a.append([fit, long])
+        assert a.append([fit, type(fit)()]) == 2
+        assert a.append(np.array([long])) == 3  # as numpy stores it
+        assert a[:].tolist() == [fit, type(fit)(), long[:4]]
+
+
+def test_an_array_in_memory_says_that_there_is_no_file(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", x=np.arange(3))
+    with mk.open_arrays(tmp_path / "a.npz", load_compressed=True) as arrays:
+        x = arrays["x"]
+        with pytest.raises(ValueError, match="loaded into memory: there is no file"):
+            x.append([4])

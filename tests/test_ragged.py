@@ -449,3 +449,31 @@ def test_files_that_change_into_others_are_noticed(r, place):
             np.lib.format.write_array(file, np.array([0, 3, 100]))
         with pytest.raises(mk.FormatError):
             reader.refresh()
+
+
+@pytest.mark.parametrize("dtype", [object, "V0", np.dtype([])])
+def test_a_dtype_that_cannot_be_stored_replaces_nothing(tmp_path, dtype):
+    with mk.create_ragged(tmp_path / "r", "f4") as r:
+        r.append([1, 2])
+    with pytest.raises(ValueError, match="dtype"):
+        mk.create_ragged(tmp_path / "r", dtype, overwrite=True)
+    with mk.open_ragged(tmp_path / "r") as r:
+        assert r[0].tolist() == [1, 2]
+    with pytest.raises(ValueError, match="dtype"):
+        mk.create_ragged(tmp_path / "new", dtype)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_second_writer_does_not_write_over_rows_where_a_killed_one_left_a_tail(tmp_path):
+    with mk.create_ragged(tmp_path / "r", "i4") as r:
+        r.append([1, 2])
+        r.data.append([0] * 10)  # what a writer that was killed leaves
+    with mk.open_ragged(tmp_path / "r", "r+") as one, mk.open_ragged(tmp_path / "r", "r+") as two:
+        two.append([3, 4, 5])
+        with pytest.raises(OSError, match="another process changed the array"):
+            one.append([6, 7])
+        assert two[1].tolist() == [3, 4, 5]
+        assert one.refresh() == 2
+        assert one.append([6, 7]) == 3
+        assert two.refresh() == 3
+        assert [row.tolist() for row in two] == [[1, 2], [3, 4, 5], [6, 7]]

@@ -1,7 +1,7 @@
 """MappedArray: numbers in a file, indexed like an ndarray.
 
 What it does beyond that lies in modules of their own: growing.py (append, resize, refresh, follow),
-gather.py (gather, prefetch), blocks.py (passes) and dask.py.
+gather.py (gather, prefetch), passes/ (blocks) and dask.py.
 """
 
 from __future__ import annotations
@@ -420,8 +420,9 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         TypeError
             If the dtype does not cast, or the mode is ``"r"`` or ``"c"``.
         ValueError
-            If the shape does not fit, rows differ in length, or a number does not fit; if the
-            array is Fortran-ordered, a member of an archive, or a part of a raw file.
+            If the shape does not fit, or rows differ in length; if the array is Fortran-ordered,
+            a member of an archive, or a part of a raw file. Of integers and strings of Python, if
+            one does not fit the dtype; what is in ndarrays is converted as numpy stores it.
 
         Notes
         -----

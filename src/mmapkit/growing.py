@@ -41,6 +41,7 @@ from mmapkit.formats import Source, npy
 from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Descriptor
 from mmapkit.mapping import open as open_mapping
+from mmapkit.views import MAX_BYTES
 
 if TYPE_CHECKING:
     from mmapkit.mapping import Mapping
@@ -83,6 +84,8 @@ class Growth:
         """Start; ValueError if the array does not lie in its file so that it could grow."""
         layout, mapping = array._layout, array.mapping
         alone = layout.format == "raw" or (layout.format == "npy" and mapping.offset == 0)
+        if array.path is None and mapping.backend == "memory":
+            raise ValueError("the array was loaded into memory: there is no file that could grow")
         if array._shared or not alone:
             raise ValueError(
                 f"{array.path!r} holds more than one array: only one in a .npy or raw file grows"
@@ -123,7 +126,7 @@ class Growth:
             layout = array._layout
             length = layout.shape[0] + len(found)
             if length > layout.shape[0]:
-                end = self._end + len(found) * self._row_bytes
+                end = self._end_of(layout, length)
                 head = self._head_with(layout, length)
                 if end > self._allocated and self._preallocates and end > self._end:
                     self._allocate_ahead(self._end, end)
@@ -141,7 +144,7 @@ class Growth:
         length = _length(length)
         with array._lock:
             layout = self._prepare(array)
-            end = self._mapping.offset + layout.offset + length * self._row_bytes
+            end = self._end_of(layout, length)
             head = self._head_with(layout, length)
             if length > layout.shape[0]:
                 if end > self._end:
@@ -157,7 +160,7 @@ class Growth:
         length = _length(length)
         with array._lock:
             layout = self._prepare(array)
-            end = self._mapping.offset + layout.offset + length * self._row_bytes
+            end = self._end_of(layout, length)
             if end <= self._end:
                 return
             self._head_with(layout, length)
@@ -167,6 +170,11 @@ class Growth:
             size = end - self._mapping.offset
             if size > self._room_bytes:
                 self._swap(array, self._mapping.size, room=size)
+
+    def require_unchanged(self, array: MappedArray) -> None:
+        """Raise what `append()` would, if somebody else has changed the file or it cannot grow."""
+        with array._lock:
+            self._prepare(array)
 
     def _prepare(self, array: MappedArray) -> Layout:
         """See that nobody else has changed the file, and have it end where the array does; the lock
@@ -212,6 +220,16 @@ class Growth:
         if self._header is None:
             self._header = self._laid_out(layout, layout.shape[0])
             self._foreign = self._header.with_length(layout.shape[0]) != head
+
+    def _end_of(self, layout: Layout, length: int) -> int:
+        """Where so many rows end in the file; ValueError if no file can hold them."""
+        end = self._mapping.offset + layout.offset + length * self._row_bytes
+        if length > MAX_BYTES or end > MAX_BYTES:
+            raise ValueError(
+                f"{self._mapping.path!r} cannot have {length} rows of {self._row_bytes} bytes: "
+                f"files and arrays end at byte {MAX_BYTES}"
+            )
+        return end
 
     def _changed(self, array: MappedArray) -> OSError:
         return OSError(
@@ -426,7 +444,7 @@ class Growth:
             layout = array._layout
             length, head = self._length_now(array, layout)
             if length != layout.shape[0]:
-                end = self._mapping.offset + layout.offset + length * self._row_bytes
+                end = self._end_of(layout, length)
                 size = end - self._mapping.offset
                 # In mode "c" there is memory that no other mapping of the file would show.
                 if length > layout.shape[0] and self._mapping.mode != "c":
@@ -651,6 +669,10 @@ def _rows_of_python(rows: Any, dtype: np.dtype[Any], inner: tuple[int, ...]) -> 
         return natural.astype(dtype)
     if dtype.kind in "fc" and natural.dtype.kind == "O":
         return natural.astype(dtype)
+    if dtype.kind in "SU" and natural.dtype.kind == dtype.kind:
+        widest = max(natural.flat, key=len, default=natural.dtype.type())
+        if len(widest) * np.dtype((dtype.type, 1)).itemsize > dtype.itemsize:
+            raise ValueError(f"{widest.item()!r} does not fit {dtype}: it is too long")
     return natural
 
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from mmapkit.array import MappedArray, create_array, open_array
 from mmapkit.errors import FormatError
 from mmapkit.growing import checked_rows
-from mmapkit.views import normal_shape
+from mmapkit.views import normal_shape, storable_shape
 
 __all__ = ["RaggedArray", "create_ragged", "open_ragged"]
 
@@ -323,6 +323,7 @@ class RaggedArray:
         # What a killed writer, or a full disk, left behind the last row.
         tail = min(len(data) - start, len(elements))
         if tail > 0:
+            self.offsets._growing().require_unchanged(self.offsets)  # else these are another's rows
             data[start : start + tail] = elements[:tail]
         data.append(elements[tail:])
         self.offsets.append(start + np.cumsum(lengths))
@@ -436,6 +437,7 @@ def create_ragged(
         if inner:
             raise ValueError(f"rows of {kind} have no item_shape, and it is {inner}")
         element = np.dtype("u1")
+    storable_shape(element, (0, *inner))  # raises before anything is replaced
     os.makedirs(place, exist_ok=True)
     files = [os.path.join(place, name) for name in (OFFSETS, DATA, KIND)]
     for file in files:

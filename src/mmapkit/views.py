@@ -19,6 +19,7 @@ LEAST_MAXDIMS: Final = 32  # numpy 1's limit; numpy 2 has 64
 MAX_BYTES: Final = sys.maxsize
 
 __all__ = [
+    "MAX_BYTES",
     "Order",
     "addresses_of",
     "ndarray_at",
