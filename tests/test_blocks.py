@@ -686,3 +686,8 @@ def test_file_larger_than_the_address_space(tmp_path, run_python, how):
         file.seek((1 << 30) - 8)
         file.write((99).to_bytes(8, "little"))
     run_python(LIMITED, path, how, OPENBLAS_NUM_THREADS="1")
+
+
+def test_blocks_of_an_ndarray_are_refused_by_name():
+    with pytest.raises(TypeError, match="not of ndarray"):
+        mk.blocks(np.zeros(3))

@@ -663,3 +663,9 @@ def test_aligned_npy_begins_on_a_page(tmp_path, shape):
     assert (tmp_path / "a.npy").stat().st_size == 4096 + np.zeros(shape, "<f4").nbytes
     with mk.open_array(tmp_path / "a.npy") as a:
         assert (a.offset, a.shape) == (4096, shape)
+
+
+def test_saving_rows_that_differ_in_length_names_the_array(tmp_path):
+    with pytest.raises(ValueError, match="array 'x': "):
+        mk.save_npz(tmp_path / "a.npz", x=[[1], [1, 2]])
+    assert not list(tmp_path.iterdir())

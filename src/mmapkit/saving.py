@@ -101,8 +101,8 @@ def _checked(name: str, array: npt.ArrayLike) -> npt.NDArray[Any]:
         raise ValueError(f"{name!r} cannot be the name of an array: {error}") from None
     if size > MAX_NAME_BYTES:
         raise ValueError(f"the name {name[:20]!r}... of an array has {size} bytes, too many")
-    found = np.asarray(array)
     try:
+        found = np.asarray(array)
         storable_dtype(found.dtype)
         npy.header_for(found.dtype, found.shape, "C")
     except ValueError as error:

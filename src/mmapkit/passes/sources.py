@@ -348,7 +348,8 @@ def _plan_mapped(
         from mmapkit.array import MappedArray
 
         if not isinstance(source, MappedArray):
-            if hasattr(source, "__index__") and not isinstance(source, bool):
+            is_number = hasattr(source, "__index__") and not getattr(source, "ndim", 0)
+            if is_number and not isinstance(source, bool):
                 return None
             raise TypeError(
                 "blocks are made of a path, a descriptor, a file object, a Mapping or a "
