@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pickle
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -426,3 +427,36 @@ def test_shards_that_disagree(tmp_path):
 def test_wrong_arguments(paths, mode, error):
     with pytest.raises(error):
         mk.open_sharded(paths, mode)
+
+
+def test_threads_append_and_read(tmp_path):
+    rows = PAGE // 8
+    paths = [tmp_path / "0.npy", tmp_path / "1.npy"]
+    for path in paths:
+        mk.create_array(path, rows, "i8", aligned=True).close()
+    wrong = []
+
+    def append():
+        for _ in range(50):
+            s.append([7, 7])
+
+    def read():
+        try:
+            while not done.is_set():
+                assert s[0] == 0
+                assert len(s[rows - 1 :]) > rows
+                assert len(np.asarray(s)) % 2 == 0
+        except BaseException as error:
+            wrong.append(error)
+
+    done = threading.Event()
+    with mk.open_sharded(paths, "r+") as s:
+        reader, *writers = [threading.Thread(target=f) for f in (read, append, append)]
+        for thread in (reader, *writers):
+            thread.start()
+        for thread in writers:
+            thread.join()
+        done.set()
+        reader.join()
+        assert wrong == []
+        assert len(s) == 2 * rows + 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -47,7 +48,16 @@ class ShardedArray:
         The arrays, one a file.
     """
 
-    __slots__ = ("__weakref__", "_mode", "_side_by_side", "_span", "_starts", "_whole", "shards")
+    __slots__ = (
+        "__weakref__",
+        "_lock",
+        "_mode",
+        "_side_by_side",
+        "_span",
+        "_starts",
+        "_whole",
+        "shards",
+    )
 
     shards: tuple[MappedArray, ...]
     _starts: npt.NDArray[np.int64]  # first row of each shard, and the count of all
@@ -60,10 +70,15 @@ class ShardedArray:
         self.shards, self._mode = tuple(shards), mode
         self._side_by_side, self._span, self._whole = (), None, None
         self._starts = np.empty(0, np.int64)
+        self._lock = threading.Lock()  # held while that is found out again
         self._lay()
 
     def _lay(self) -> None:
         """Find out where the shards begin, and map them side by side where that is possible."""
+        with self._lock:
+            self._lay_anew()
+
+    def _lay_anew(self) -> None:
         lengths = [len(shard) for shard in self.shards]
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         lost = any(mapping.faulted for mapping in self._side_by_side)
@@ -170,9 +185,10 @@ class ShardedArray:
         shards, it is a copy. The rest of the key is applied to the rows.
         """
         self._require_open()
-        if self._whole is not None:
-            found = self._whole[key]
-            self._raise_if_lost(found)
+        whole = self._whole  # another thread may be appending
+        if whole is not None:
+            found = whole[key]
+            self._raise_if_lost(found, whole)
             return found
         if isinstance(key, str):  # a field
             return np.concatenate([shard[key] for shard in self.shards])
@@ -257,20 +273,20 @@ class ShardedArray:
         """
         self._require_open()
         kind = self.dtype if dtype is None else np.dtype(dtype)
-        if copy is False and (self._whole is None or kind != self.dtype):
-            why = "the shards are not contiguous" if self._whole is None else f"{kind} is asked for"
+        whole = self._whole
+        if copy is False and (whole is None or kind != self.dtype):
+            why = "the shards are not contiguous" if whole is None else f"{kind} is asked for"
             raise ValueError(f"this needs a copy: {why}")
-        if self._whole is None:
+        if whole is None:
             return np.concatenate([np.asarray(shard) for shard in self.shards]).astype(
                 kind, copy=False
             )
-        self._raise_if_lost(self._whole)
-        return self._whole.astype(kind) if copy or kind != self.dtype else self._whole[...]
+        self._raise_if_lost(whole, whole)
+        return whole.astype(kind) if copy or kind != self.dtype else whole[...]
 
-    def _raise_if_lost(self, found: Any) -> None:
+    def _raise_if_lost(self, found: Any, whole: npt.NDArray[Any]) -> None:
         """After touching contiguous memory; see `MappedArray._raise_if_lost`."""
-        assert self._whole is not None
-        base, end = addresses_of(self._whole)
+        base, end = addresses_of(whole)
         first, last = 0, end - base
         if isinstance(found, np.ndarray) and found.size:
             low, high = addresses_of(found)
