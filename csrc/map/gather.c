@@ -156,6 +156,8 @@ static void gather(void *context) {
     bool blind = reads == MMK_READS_UNKNOWN, missing = blind;
     size_t requested = 0, step = missing ? step_rows : 1;
     for (size_t from = 0, to; from < job->count; from = to) {
+        if (job->stop != NULL && *job->stop)
+            return;
         to = job->count - from < step ? job->count : from + step;
         if (missing && able) {
             size_t until = job->count - to < ahead_rows ? job->count : to + ahead_rows;

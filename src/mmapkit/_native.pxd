@@ -201,6 +201,7 @@ cdef extern from "mmk/gather.h" nogil:
         size_t count
         unsigned char *out
         size_t out_stride
+        const unsigned char *stop
     size_t mmk_gather_find_bad(const int64_t *rows, size_t count, size_t row_count)
     mmk_status mmk_region_gather(mmk_region *region, const mmk_gather *job)
     mmk_status mmk_region_prefetch_rows(mmk_region *region, const mmk_gather *job)

@@ -10,6 +10,7 @@ from mmapkit import errors as _errors
 cimport cython
 from cpython.buffer cimport (PyBUF_CONTIG_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_FillInfo,
                              PyBuffer_Release, PyObject_GetBuffer)
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.float cimport PyFloat_AsDouble, PyFloat_FromDouble
 from cpython.long cimport PyLong_CheckExact, PyLong_FromLong
@@ -1346,7 +1347,7 @@ cdef class Region:
         PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
         try:
             job = mmk_gather(origin, stride, row_bytes, row_count, <const int64_t *>picked.buf,
-                             <size_t>picked.len // sizeof(int64_t), NULL, 0)
+                             <size_t>picked.len // sizeof(int64_t), NULL, 0, NULL)
             self._pin()
             try:
                 with nogil:
@@ -1358,9 +1359,12 @@ cdef class Region:
             PyBuffer_Release(&picked)
 
     def _gather(self, size_t origin, Py_ssize_t stride, size_t row_bytes, size_t row_count, rows,
-                out, size_t out_offset, size_t out_stride):
-        """Copy rows of an array, by index: good ones, as contiguous int64; `out` has room."""
+                out, size_t out_offset, size_t out_stride, bytearray stop=None):
+        """Copy rows of an array, by index: good ones, as contiguous int64; `out` has room. The rest
+        is left once the first byte of `stop` is not 0."""
         cdef Py_buffer picked, target
+        cdef const unsigned char *flag = NULL if stop is None else \
+            <const unsigned char *>PyByteArray_AS_STRING(stop)
         cdef mmk_gather job
         cdef mmk_status status
         cdef bint lost = False
@@ -1370,7 +1374,7 @@ cdef class Region:
             try:
                 job = mmk_gather(origin, stride, row_bytes, row_count, <const int64_t *>picked.buf,
                                  <size_t>picked.len // sizeof(int64_t),
-                                 <unsigned char *>target.buf + out_offset, out_stride)
+                                 <unsigned char *>target.buf + out_offset, out_stride, flag)
                 self._pin()
                 try:
                     ensure_guard()

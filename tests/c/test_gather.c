@@ -7,7 +7,7 @@ static const mmk_path_char *const path = PATH("gather.bin");
 
 static mmk_gather job_of(size_t origin, ptrdiff_t stride, size_t row_bytes, size_t row_count,
                          const int64_t *rows, size_t count, unsigned char *out) {
-    mmk_gather job = {origin, stride, row_bytes, row_count, rows, count, out, row_bytes};
+    mmk_gather job = {origin, stride, row_bytes, row_count, rows, count, out, row_bytes, NULL};
     return job;
 }
 
@@ -87,6 +87,21 @@ static void test_arrays_outside_the_region_are_refused(void) {
     close_region(region);
 }
 
+static void test_told_to_stop(void) {
+    mmk_region_options options = options_for(MMK_MODE_READ);
+    mmk_region *region = region_over(path, 1000, &options);
+    int64_t rows[5] = {1, 2, 3, 4, 5};
+    unsigned char out[5] = {0}, stop = 1;
+    mmk_gather job = job_of(0, 1, 1, 1000, rows, 5, out);
+    job.stop = &stop;
+    CHECK_EQ(mmk_region_gather(region, &job), MMK_OK);
+    CHECK(all_bytes(out, 5, 0));
+    stop = 0;
+    CHECK_EQ(mmk_region_gather(region, &job), MMK_OK);
+    CHECK(memcmp(out, region->data + 1, 5) == 0);
+    close_region(region);
+}
+
 static void test_rows_of_a_cold_file(void) {
     size_t page = mmk_os_page_bytes(), pages = 5000;
     mmk_region_options options = options_for(MMK_MODE_READ);
@@ -112,6 +127,7 @@ int main(void) {
     test_bad_indices_are_found();
     test_rows_of_every_width();
     test_arrays_outside_the_region_are_refused();
+    test_told_to_stop();
     test_rows_of_a_cold_file();
     remove_file(path);
     DONE("tests/c/test_gather");

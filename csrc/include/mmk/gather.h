@@ -14,6 +14,7 @@ typedef struct {
     size_t count;        /* of indices */
     unsigned char *out;  /* where the first row goes */
     size_t out_stride;   /* from there to the next, at least row_bytes */
+    const volatile unsigned char *stop; /* not 0: leave the rest; or NULL */
 } mmk_gather;
 
 /* Position of the first index that is out of range; `count` if there is none. */
@@ -21,7 +22,7 @@ size_t mmk_gather_find_bad(const int64_t *rows, size_t count, size_t row_count);
 
 /* These need indices that were found good, and a pin.
  *
- * Copies the rows. Reads what is missing with many requests under way, where the system tells that
+ * Copies the rows, until it is told to stop. Reads what is missing with many requests under way, where the system tells that
  * there are misses, or does not tell. MMK_RANGE if the array does not lie in the region; MMK_FAULTED
  * if bytes of the region were lost meanwhile. */
 mmk_status mmk_region_gather(mmk_region *region, const mmk_gather *job);
