@@ -1363,8 +1363,8 @@ cdef class Region:
         """Copy rows of an array, by index: good ones, as contiguous int64; `out` has room. The rest
         is left once the first byte of `stop` is not 0."""
         cdef Py_buffer picked, target
-        cdef const unsigned char *flag = NULL if stop is None else \
-            <const unsigned char *>PyByteArray_AS_STRING(stop)
+        cdef unsigned char *flag = NULL if stop is None else \
+            <unsigned char *>PyByteArray_AS_STRING(stop)
         cdef mmk_gather job
         cdef mmk_status status
         cdef bint lost = False
