@@ -489,7 +489,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
         Notes
         -----
-        If the array becomes shorter, what comes after the cut is new. Drop the views before that.
+        If the array is found to be shorter, what comes after the end that it has then is new. Drop
+        the views before that.
         """
         from mmapkit.growing import follow
 
@@ -754,8 +755,9 @@ def open_array(
     Raises
     ------
     FormatError
-        If a ``.npy`` header is malformed or promises more bytes than there are; if the file holds
-        several arrays (``.npz``, ``.safetensors``: see `open_arrays()`).
+        If a ``.npy`` header is malformed or promises more bytes than there are; if a file is named
+        ``.npy`` and begins otherwise; if it holds several arrays (``.npz``, ``.safetensors``: see
+        `open_arrays()`). With `dtype`, `shape` or `offset` the last two are raw.
     ValueError
         If a raw file is too short for its shape, or the dtype holds Python objects.
 
