@@ -180,3 +180,25 @@ def test_exception_in_the_block_is_not_hidden_by_views(tmp_path):
 def test_repr_says_what_it_is(a):
     for word in ("a.npy", "(4, 5)", "int32", "x+"):
         assert word in repr(a)
+
+
+def test_closing_can_wait_for_the_last_view(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3))
+    np.savez(tmp_path / "a.npz", x=np.arange(3))
+    with mk.create_ragged(tmp_path / "r", "i8") as ragged:
+        ragged.append([0, 1, 2])
+    for opened, get in [
+        (mk.open_array(tmp_path / "a.npy"), lambda a: a[:]),
+        (mk.open_arrays(tmp_path / "a.npz"), lambda d: d["x"][:]),
+        (mk.open_arrays([tmp_path / "a.npy"]), lambda d: d[tmp_path / "a.npy"][:]),
+        (mk.open_sharded([tmp_path / "a.npy"] * 2), lambda s: s[:3]),
+        (mk.open_ragged(tmp_path / "r"), lambda r: r[0]),
+    ]:
+        view = get(opened)
+        with pytest.raises(BufferError, match=r"close\(defer=True\)"):
+            opened.close()
+        assert not opened.closed
+        opened.close(defer=True)
+        assert opened.closed
+        assert view.tolist() == [0, 1, 2]
+        opened.close()

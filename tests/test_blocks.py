@@ -691,3 +691,13 @@ def test_file_larger_than_the_address_space(tmp_path, run_python, how):
 def test_blocks_of_an_ndarray_are_refused_by_name():
     with pytest.raises(TypeError, match="not of ndarray"):
         mk.blocks(np.zeros(3))
+
+
+def test_blocks_of_a_file_that_is_only_named_npy(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"")
+    with pytest.raises(mk.FormatError, match="named as of the format npy, and begins otherwise"):
+        mk.blocks(path)
+    path.write_bytes(b"raw")
+    assert [bytes(block) for block in mk.blocks(path, offset=0)] == [b"raw"]
+    assert [block.tolist() for block in mk.blocks(path, dtype="u1")] == [[*b"raw"]]

@@ -310,3 +310,17 @@ def test_flipped_bytes_of_real_files(tmp_path_factory, data):
 @given(st.binary(max_size=200))
 def test_random_bytes_after_the_magic(tmp_path_factory, data):
     attempt(tmp_path_factory.getbasetemp() / "random.npy", b"\x93NUMPY" + data)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUM", b"\0" * 200, b"1.0, 2.0\n"])
+def test_a_file_that_is_only_named_npy_is_not_taken_for_raw_bytes(tmp_path, content):
+    path = tmp_path / "a.NPY"
+    path.write_bytes(content)
+    with pytest.raises(
+        mk.FormatError, match="named as of the format npy, and begins otherwise, with b"
+    ):
+        mk.open_array(path)
+    with mk.open_array(path, dtype="u1") as a:  # who says what it is
+        assert a[:].tobytes() == content
+    with mk.open_array(path, offset=0) as a:
+        assert len(a) == len(content)

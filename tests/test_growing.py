@@ -940,3 +940,16 @@ def test_an_array_in_memory_says_that_there_is_no_file(tmp_path):
         x = arrays["x"]
         with pytest.raises(ValueError, match="loaded into memory: there is no file"):
             x.append([4])
+
+
+def test_refresh_after_a_cut_says_what_is_in_the_way(tmp_path):
+    with mk.create_array(tmp_path / "a.npy", 10, "i8") as a, mk.open_array(a.path) as reader:
+        view = reader[:2]
+        a.resize(1)
+        with pytest.raises(
+            BufferError, match=r"cannot cut .*a.npy': 1 view is alive; release them$"
+        ):
+            reader.refresh()
+        assert len(reader) == 10
+        del view
+        assert reader.refresh() == 1

@@ -286,6 +286,18 @@ def test_closing_with_views_keeps_all_open(s, files):
             act()
 
 
+def test_closing_can_wait_for_the_last_view(files):
+    s = mk.open_sharded(files[0])
+    views = [s[:], s.shards[0][:]]
+    with pytest.raises(BufferError, match=r"close\(defer=True\)"):
+        s.close()
+    same(s[0], files[1][0])
+    s.close(defer=True)
+    assert s.closed
+    same(views[0], files[1])
+    same(views[1], files[1][: len(views[1])])
+
+
 def test_views_outlive_the_array(files):
     s = mk.open_sharded(files[0])
     view, whole = s[1:4], np.asarray(s)

@@ -489,7 +489,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
         Notes
         -----
-        If the array becomes shorter, what comes after the cut is new. Drop the views before that.
+        If the array is found to be shorter, what comes after the end that it has then is new. Drop
+        the views before that.
         """
         from mmapkit.growing import follow
 
@@ -637,8 +638,13 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
             raise ValueError("the array is closed")
         self.mapping.flush(level=level)
 
-    def close(self) -> None:
+    def close(self, *, defer: bool = False) -> None:
         """Close the mapping; see `Mapping.close`.
+
+        Parameters
+        ----------
+        defer : bool
+            With live views, close now and unmap with the last of them.
 
         Raises
         ------
@@ -654,7 +660,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
             if self._growth is not None:
                 self._growth.give_back()
             try:
-                self.mapping.close()
+                self.mapping.close(defer=defer)
             except BufferError:
                 self._show(self.mapping, self._layout)
                 raise
@@ -672,14 +678,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         traceback: TracebackType | None,
     ) -> None:
         """Close; with live views while an exception is under way, close with the last of them."""
-        if error is None or self._shared:
-            self.close()
-        else:
-            with self._lock:
-                self._hide()
-                if self._growth is not None:
-                    self._growth.give_back()
-                self.mapping.close(defer=True)
+        self.close(defer=error is not None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""
@@ -754,8 +753,9 @@ def open_array(
     Raises
     ------
     FormatError
-        If a ``.npy`` header is malformed or promises more bytes than there are; if the file holds
-        several arrays (``.npz``, ``.safetensors``: see `open_arrays()`).
+        If a ``.npy`` header is malformed or promises more bytes than there are; if a file is named
+        ``.npy`` and begins otherwise; if it holds several arrays (``.npz``, ``.safetensors``: see
+        `open_arrays()`). With `dtype`, `shape` or `offset` the last two are raw.
     ValueError
         If a raw file is too short for its shape, or the dtype holds Python objects.
 

@@ -168,8 +168,13 @@ class MappedArrays(Dict[Any, MappedArray]):
         with self.mapping.guard(), self.mapping[:] as view:
             self._verify(view)
 
-    def close(self) -> None:
+    def close(self, *, defer: bool = False) -> None:
         """Close all arrays and their mappings; see `Mapping.close`.
+
+        Parameters
+        ----------
+        defer : bool
+            With live views, close now and unmap with the last of them.
 
         Raises
         ------
@@ -188,7 +193,7 @@ class MappedArrays(Dict[Any, MappedArray]):
             try:
                 for mapping in mappings:
                     try:
-                        mapping.close()
+                        mapping.close(defer=defer)
                     except OSError as error:  # data were lost; it is closed all the same
                         lost = lost or error
             except BufferError:
@@ -211,16 +216,7 @@ class MappedArrays(Dict[Any, MappedArray]):
         traceback: TracebackType | None,
     ) -> None:
         """Close; with live views while an exception is under way, close with the last of them."""
-        if error is None:
-            self.close()
-            return
-        with self._lock:
-            mappings = self._mappings()
-            self._closed = True
-            for array in self._open_arrays():
-                array._hide()
-            for mapping in mappings:
-                mapping.close(defer=True)
+        self.close(defer=error is not None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path and mode."""

@@ -299,15 +299,19 @@ class Growth:
             return 0, len(head)
         return self._header.differing(self._head, head)
 
+    def _require_no_views(self) -> None:
+        mapping = self._mapping
+        if mapping.exports:
+            views = "view is" if mapping.exports == 1 else "views are"
+            raise BufferError(
+                f"cannot cut {mapping.path!r}: {mapping.exports} {views} alive; release them"
+            )
+
     def _cut(self, end: int, head: bytes) -> None:
         """Make the file shorter; first nobody counts the rows any more, then they go."""
         old_head, mapping = self._head, self._mapping
         if self._header is not None:
-            if mapping.exports:  # resize() would find out after the header has changed
-                views = "view is" if mapping.exports == 1 else "views are"
-                raise BufferError(
-                    f"cannot cut {mapping.path!r}: {mapping.exports} {views} alive; release them"
-                )
+            self._require_no_views()  # resize() would find out after the header has changed
             first, last = self._differing(head)
             mapping._write_file(first, head[first:last])
         try:
@@ -451,13 +455,18 @@ class Growth:
                     self._reach(array, end)
                     self._show_later(array, layout, length)
                 else:
-                    self._reshape(array, layout, length, lambda: self._mapping._fit(size))
+                    self._reshape(array, layout, length, lambda: self._fit(layout, length, size))
                 self._end = end
             if head != self._head:
                 self._head, self._header, self._checked = head, None, False
             if self._mapping.faulted:
                 self._mapping.recover()
             return length
+
+    def _fit(self, layout: Layout, length: int, size: int) -> None:
+        if length < layout.shape[0]:
+            self._require_no_views()
+        self._mapping._fit(size)
 
     def _length_now(self, array: MappedArray, layout: Layout) -> tuple[int, bytes]:
         """How many rows the file has, and the header that says so; FormatError if they are not

@@ -362,16 +362,21 @@ class RaggedArray:
         self.data.flush(level=level)
         self.offsets.flush(level=level)
 
-    def close(self) -> None:
+    def close(self, *, defer: bool = False) -> None:
         """Close both arrays.
+
+        Parameters
+        ----------
+        defer : bool
+            With live rows, close now and unmap with the last of them.
 
         Raises
         ------
         BufferError
             If rows are alive; call it again when they are gone.
         """
-        self.data.close()
-        self.offsets.close()
+        self.data.close(defer=defer)
+        self.offsets.close(defer=defer)
 
     def __enter__(self) -> Self:
         """Return the array."""

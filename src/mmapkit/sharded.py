@@ -464,8 +464,13 @@ class ShardedArray:
         for mapping in (*self._side_by_side, *(shard.mapping for shard in self.shards)):
             mapping.check()
 
-    def close(self) -> None:
+    def close(self, *, defer: bool = False) -> None:
         """Close all shards.
+
+        Parameters
+        ----------
+        defer : bool
+            With live views, close now and unmap with the last of them.
 
         Raises
         ------
@@ -477,16 +482,20 @@ class ShardedArray:
         if self.closed:
             return
         self._whole = None  # our own view is none that counts
-        whole_held = any(mapping.exports for mapping in self._side_by_side)
-        if whole_held or any(shard.mapping.exports > 1 for shard in self.shards):
+        held = any(mapping.exports for mapping in self._side_by_side)
+        held = held or any(shard.mapping.exports > 1 for shard in self.shards)
+        if held and not defer:
             if self._span is not None:
                 self._whole = self._array_over(self._span)
-            raise BufferError(f"cannot close: views of {self!r} are alive")
+            raise BufferError(
+                f"cannot close: views of {self!r} are alive; close(defer=True) unmaps with the "
+                "last of them"
+            )
         lost = None
         closers = [one.close for one in self._side_by_side] + [one.close for one in self.shards]
         for close in closers:
             try:
-                close()
+                close(defer=defer)
             except MappingFault as fault:
                 lost = fault
         if lost is not None:
@@ -504,14 +513,7 @@ class ShardedArray:
         traceback: TracebackType | None,
     ) -> None:
         """Close; with live views while an exception is under way, close with the last of them."""
-        if error is None:
-            self.close()
-            return
-        self._whole = None
-        for mapping in self._side_by_side:
-            mapping.close(defer=True)
-        for shard in self.shards:
-            shard.__exit__(kind, error, traceback)
+        self.close(defer=error is not None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: paths and mode; mode ``"c"`` becomes ``"r"``."""

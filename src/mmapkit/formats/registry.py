@@ -9,7 +9,15 @@ from mmapkit.formats import npy, npz, safetensors
 from mmapkit.formats.format import Format, Member, Source, Unmapped
 from mmapkit.formats.layout import Layout
 
-__all__ = ["find", "recognise", "register_format", "require_mode", "resolve", "sole_layout"]
+__all__ = [
+    "find",
+    "recognise",
+    "register_format",
+    "require_mode",
+    "require_other_name",
+    "resolve",
+    "sole_layout",
+]
 
 # Asked in this order.
 _formats: Final = [npy.FORMAT, npz.FORMAT, safetensors.FORMAT]
@@ -93,6 +101,16 @@ def require_mode(format: Format, mode: str, path: str | None) -> None:
         )
 
 
+def require_other_name(path: str | None, head: bytes) -> None:
+    """Raise FormatError if a file of no format has the name of a file of one array."""
+    for format in _formats:
+        if format.is_named(path) and not format.several:
+            raise FormatError(
+                f"{path!r} is named as of the format {format.name}, and begins otherwise, with "
+                f"{head[:6]!r}; give dtype= or offset= to see its bytes"
+            )
+
+
 def sole_layout(source: Source, mode: str, *, explained: bool) -> Layout | None:
     """Return where the one array of a file lies; None for a raw file.
 
@@ -101,12 +119,15 @@ def sole_layout(source: Source, mode: str, *, explained: bool) -> Layout | None:
     Raises
     ------
     FormatError
-        If the file holds several arrays and is named so, or not what its format promises.
+        If the file holds several arrays and is named so, or not what its format promises; if it
+        has the name of a file of one array and begins otherwise.
     ValueError
         If the format does not allow the mode.
     """
     format = recognise(source)
     if format is None:
+        if not explained:
+            require_other_name(source.path, source.head)
         return None
     if format.several:
         if format.is_named(source.path) and not explained:

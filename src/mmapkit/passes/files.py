@@ -85,8 +85,13 @@ def layout_in(
 ) -> Layout | None:
     """Where an array lies in the file; None for bytes."""
     path = str(file.name)
-    is_npy = offset is None and _peek(file, 6) == b"\x93NUMPY"
+    head = _peek(file, 6) if offset is None else b""
+    is_npy = head == b"\x93NUMPY"
     if not is_npy and dtype is None:
+        if offset is None and path.lower().endswith(".npy"):
+            from mmapkit.formats import registry
+
+            registry.require_other_name(path, head)
         if row_shape is not None:
             raise ValueError("row_shape= goes with dtype=")
         return None
