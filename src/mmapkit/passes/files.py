@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mmapkit.formats.layout import Layout
 
-__all__ = ["forget_head", "layout_in", "open_file", "size_of"]
+__all__ = ["advise_file", "forget_head", "layout_in", "open_file", "size_of"]
 
 
 def open_file(file: Any) -> io.FileIO:
@@ -48,6 +48,15 @@ def size_of(file: io.FileIO) -> int:
         file.seek(before)
 
 
+def advise_file(descriptor: int, advice: str, first: int = 0, last: int = 0) -> None:
+    """Give a hint on a range of a file (``posix_fadvise``), to the end by default; nothing happens
+    where there is no such call, or on filesystems that know no page cache."""
+    call = getattr(os, "posix_fadvise", None)
+    if call is not None:
+        with contextlib.suppress(OSError):
+            call(descriptor, first, last - first, getattr(os, f"POSIX_FADV_{advice}"))
+
+
 def _peek(file: io.FileIO, count: int, offset: int = 0) -> bytes:
     """Bytes of the file; not read ahead, which would look like somebody else's doing."""
     if not hasattr(os, "preadv"):
@@ -57,23 +66,17 @@ def _peek(file: io.FileIO, count: int, offset: int = 0) -> bytes:
             return file.read(count) or b""
         finally:
             file.seek(before)
-    if not hasattr(os, "posix_fadvise"):
-        return os.pread(file.fileno(), count, offset)
-    with contextlib.suppress(OSError):
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+    advise_file(file.fileno(), "RANDOM")
     try:
         return os.pread(file.fileno(), count, offset)
     finally:
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NORMAL)
+        advise_file(file.fileno(), "NORMAL")
 
 
 def forget_head(file: io.FileIO, seen: Traces) -> None:
     """Have the page cache drop what reading the header brought in."""
-    if hasattr(os, "posix_fadvise"):
-        for first, last in seen.leave(FOLIO_BYTES):
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(file.fileno(), first, last - first, os.POSIX_FADV_DONTNEED)
+    for first, last in seen.leave(FOLIO_BYTES):
+        advise_file(file.fileno(), "DONTNEED", first, last)
 
 
 def layout_in(

@@ -19,6 +19,7 @@ from mmapkit.errors import CAUSES, UnsupportedError, fault
 from mmapkit.mapping import anonymous
 from mmapkit.mapping import open as open_mapping
 from mmapkit.passes.cache import Traces
+from mmapkit.passes.files import advise_file
 from mmapkit.residency import page_flags
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -320,10 +321,7 @@ class InFile(Place):
         loaded.mapping.close(defer=True)
 
     def _evict_range(self, first: int, last: int) -> None:
-        if hasattr(os, "posix_fadvise"):
-            # Some filesystems know no page cache.
-            with contextlib.suppress(OSError):
-                os.posix_fadvise(self._file.fileno(), first, last - first, os.POSIX_FADV_DONTNEED)
+        advise_file(self._file.fileno(), "DONTNEED", first, last)
 
     def close(self) -> None:
         """Let everything go."""
@@ -350,9 +348,7 @@ def _reopen(descriptor: int) -> int | None:
 
 def advise_sequential(descriptor: int) -> None:
     """Have the system read farther ahead: Linux doubles its reach. Measured: 10 to 20 % faster."""
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    advise_file(descriptor, "SEQUENTIAL")
 
 
 def is_readable(descriptor: int) -> bool:
