@@ -6,6 +6,7 @@ import contextlib
 import operator
 import os
 import stat
+import sys
 
 from mmapkit.passes.cache import FOLIO_BYTES, Traces
 
@@ -59,7 +60,7 @@ def advise_file(descriptor: int, advice: str, first: int = 0, last: int = 0) -> 
 
 def _peek(file: io.FileIO, count: int, offset: int = 0) -> bytes:
     """Bytes of the file; not read ahead, which would look like somebody else's doing."""
-    if not hasattr(os, "preadv"):
+    if sys.platform == "win32":
         before = file.tell()
         try:
             file.seek(offset)

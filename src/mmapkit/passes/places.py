@@ -47,7 +47,8 @@ __all__ = [
 PRIME_BYTES: Final = 2 << 20
 # What os.preadv takes at once is limited by a C int.
 READ_BYTES: Final = 1 << 30
-_READS: Final = hasattr(os, "preadv")
+_preadv: Any = getattr(os, "preadv", None)
+_READS: Final = _preadv is not None
 
 
 class Loaded:
@@ -297,7 +298,7 @@ class InFile(Place):
             at = first
             while at < last:
                 piece = target[at - first : min(last, at + READ_BYTES) - first]
-                count = os.preadv(self._file.fileno(), [piece], at)
+                count = _preadv(self._file.fileno(), [piece], at)
                 piece.release()
                 if count == 0:
                     raise self._truncated(at)
@@ -339,7 +340,7 @@ class InFile(Place):
 def _reopen(descriptor: int) -> int | None:
     """Open a mapping's file again, so that how it is read ahead is the pass's own matter."""
     try:
-        own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
     except OSError:  # not Linux, or it may not be read any more
         return None
     advise_sequential(own)
@@ -384,7 +385,7 @@ def _prime(mapping: Mapping, descriptor: int | None, first: int, last: int) -> N
         target = _scratch.buffer = bytearray(PRIME_BYTES)
     with contextlib.suppress(OSError):
         for at in range(first, last, PRIME_BYTES):
-            if os.preadv(descriptor, [target], at) < PRIME_BYTES:
+            if _preadv(descriptor, [target], at) < PRIME_BYTES:
                 return
 
 
