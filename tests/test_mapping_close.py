@@ -172,6 +172,7 @@ USES = {
     "advise": lambda m: m.advise("normal"),
     "array": lambda m: m.array("u1"),
     "as_file": lambda m: m.as_file(),
+    "blocks": lambda m: m.blocks(),
     "check": lambda m: m.check(),
     "close": None,
     "evict": lambda m: m.evict(),
