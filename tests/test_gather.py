@@ -237,6 +237,9 @@ def test_prefetch_asks_for_the_pages_of_the_key_only(tmp_path, monkeypatch):
         class Spy:
             path = "spy"
 
+            def _holds(self, address, length):
+                return real._holds(address, length)
+
             def _prefetch_rows(self, origin, stride, run, count, rows):
                 assert len(rows) == 0 or -count <= rows.min() <= rows.max() < count
                 asked.extend((origin + stride * int(row), run) for row in rows)

@@ -284,10 +284,11 @@ class Growth:
         """Make the file shorter; first nobody counts the rows any more, then they go."""
         old_head, mapping = self._head, self._mapping
         if self._header is not None:
-            if mapping.exports:  # resize() would find out after the header has changed
-                views = "view is" if mapping.exports == 1 else "views are"
+            count = mapping._views_left()
+            if count:  # resize() would find out after the header has changed
+                views = "view is" if count == 1 else "views are"
                 raise BufferError(
-                    f"cannot cut {mapping.path!r}: {mapping.exports} {views} alive; release them"
+                    f"cannot cut {mapping.path!r}: {count} {views} alive; release them"
                 )
             first, last = self._differing(head)
             mapping._write_file(first, head[first:last])
@@ -363,7 +364,8 @@ class Growth:
 
     def __del__(self) -> None:
         """Do so for an array that nobody closed."""
-        if hasattr(self, "_owner"):
+        # At the interpreter's end the module's names may be gone before the array.
+        if hasattr(self, "_owner") and os is not None:
             self.give_back()
 
     # --- the mapping ------------------------------------------------------------------------
@@ -389,7 +391,7 @@ class Growth:
         new = _reopened(old, size, max(room, size))
         self._mapping, self._room_bytes = new, new._capacity
         array._show(new, array._layout)
-        old.close(defer=True)
+        # Not closed: another thread, or a pass, may be using it. It goes with its last user.
 
     def _reshape(
         self, array: MappedArray, layout: Layout, length: int, change: Callable[[], None]
