@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -46,7 +48,9 @@ class ShardedArray:
         The arrays, one a file.
     """
 
-    __slots__ = ("__weakref__", "_mode", "_side_by_side", "_span", "_starts", "_whole", "shards")
+    __slots__ = (
+        "__weakref__", "_lock", "_mode", "_side_by_side", "_span", "_starts", "_whole", "shards",
+    )  # fmt: skip
 
     shards: tuple[MappedArray, ...]
     _starts: npt.NDArray[np.int64]  # first row of each shard, and the count of all
@@ -57,6 +61,7 @@ class ShardedArray:
     def __init__(self, shards: Sequence[MappedArray], mode: str) -> None:
         """See arrays that agree in everything but their length as one."""
         self.shards, self._mode = tuple(shards), mode
+        self._lock = threading.RLock()  # held while the shards grow
         self._side_by_side, self._span, self._whole = (), None, None
         self._lay()
 
@@ -64,14 +69,19 @@ class ShardedArray:
         """Find out where the shards begin, and map them side by side where that is possible."""
         lengths = [len(shard) for shard in self.shards]
         self._starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        for mapping in self._side_by_side:
-            mapping.close(defer=True)
-        self._side_by_side, self._span, self._whole = (), None, None
+        # The mappings before are not closed: other threads may be using them.
+        side_by_side: tuple[Mapping, ...] = ()
+        span = whole = None
         if self._is_whole_pages():
-            parts = [(s.mapping.path or "", s.offset, s.nbytes) for s in self.shards]
+            width = math.prod(self.shape[1:]) * self.dtype.itemsize
+            parts = [
+                (shard.mapping.path or "", shard.offset, length * width)
+                for shard, length in zip(self.shards, lengths, strict=True)
+            ]
             with contextlib.suppress(UnsupportedError):
-                self._span, self._side_by_side = open_side_by_side(parts, self._mode)
-                self._whole = self._array_over(self._span)
+                span, side_by_side = open_side_by_side(parts, self._mode)
+                whole = self._array_over(span)
+        self._side_by_side, self._span, self._whole = side_by_side, span, whole
 
     def _is_whole_pages(self) -> bool:
         grain = allocation_granularity()
@@ -164,8 +174,9 @@ class ShardedArray:
         shards, it is a copy. The rest of the key is applied to the rows.
         """
         self._require_open()
-        if self._whole is not None:
-            found = self._whole[key]
+        whole = self._whole
+        if whole is not None:
+            found = whole[key]
             self._raise_if_lost()
             return found
         if isinstance(key, str):  # a field
@@ -228,16 +239,16 @@ class ShardedArray:
             With ``copy=False``, if that is not possible.
         """
         self._require_open()
-        kind = self.dtype if dtype is None else np.dtype(dtype)
-        if copy is False and (self._whole is None or kind != self.dtype):
-            why = "the shards are not contiguous" if self._whole is None else f"{kind} is asked for"
+        kind, whole = self.dtype if dtype is None else np.dtype(dtype), self._whole
+        if copy is False and (whole is None or kind != self.dtype):
+            why = "the shards are not contiguous" if whole is None else f"{kind} is asked for"
             raise ValueError(f"this needs a copy: {why}")
-        if self._whole is None:
+        if whole is None:
             return np.concatenate([np.asarray(shard) for shard in self.shards]).astype(
                 kind, copy=False
             )
         self._raise_if_lost()
-        return self._whole.astype(kind) if copy or kind != self.dtype else self._whole[...]
+        return whole.astype(kind) if copy or kind != self.dtype else whole[...]
 
     def _raise_if_lost(self) -> None:
         for mapping in self._side_by_side:
@@ -379,9 +390,10 @@ class ShardedArray:
         See `MappedArray.append` for `rows` and errors. Views stay valid.
         """
         self._require_open()
-        self.shards[-1].append(rows)
-        self._lay()
-        return len(self)
+        with self._lock:
+            self.shards[-1].append(rows)
+            self._lay()
+            return len(self)
 
     def refresh(self) -> int:
         """See the rows that another process appended to any shard; return the number of all rows.
@@ -389,10 +401,11 @@ class ShardedArray:
         See `MappedArray.refresh`. Views stay valid.
         """
         self._require_open()
-        for shard in self.shards:
-            shard.refresh()
-        self._lay()
-        return len(self)
+        with self._lock:
+            for shard in self.shards:
+                shard.refresh()
+            self._lay()
+            return len(self)
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -421,8 +434,8 @@ class ShardedArray:
         if self.closed:
             return
         self._whole = None  # our own view is none that counts
-        whole_held = any(mapping.exports for mapping in self._side_by_side)
-        if whole_held or any(shard.mapping.exports > 1 for shard in self.shards):
+        whole_held = any(mapping._views_left() for mapping in self._side_by_side)
+        if whole_held or any(shard.mapping._views_left(own=1) for shard in self.shards):
             if self._span is not None:
                 self._whole = self._array_over(self._span)
             raise BufferError(f"cannot close: views of {self!r} are alive")
