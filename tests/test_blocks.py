@@ -646,11 +646,13 @@ def test_peak_memory_is_less_than_64_mib(tmp_path, run_python, way):
     path = tmp_path / "sparse"
     with path.open("wb") as file:
         file.truncate(256 * MIB)
-    assert int(run_python(MEASURE, path, way).stdout) < 64
+    # The interpreter itself takes some MiB more without a global lock.
+    limit = 64 if getattr(sys, "_is_gil_enabled", lambda: True)() else 80
+    assert int(run_python(MEASURE, path, way).stdout) < limit
 
 
 LIMITED = """
-import resource, sys
+import mmap, resource, sys
 import numpy as np
 import mmapkit as mk
 path, how = sys.argv[1:]

@@ -97,9 +97,31 @@ def test_several_threads_give_the_same(a, monkeypatch):
     monkeypatch.setattr(gathering, "ROWS_FOR_THREAD", 1)
     monkeypatch.setattr(gathering, "_cores", lambda: 4)
     rows = np.random.default_rng(4).integers(-100, 100, 5001)
-    before = threading.active_count()
     assert np.array_equal(a.gather(rows), np.asarray(a)[rows])
-    assert threading.active_count() > before or before > 1
+    names = [thread.name for thread in threading.enumerate()]
+    assert any(name.startswith("mmapkit-gather") for name in names)
+
+
+def test_ctrl_c_ends_a_long_gather(tmp_path, run_python):
+    np.save(tmp_path / "wide.npy", np.zeros((2, 1 << 20), "u1"))
+    run_python(
+        """
+import _thread, threading, time
+import numpy as np, mmapkit as mk
+a = mk.open_array("wide.npy")
+rows = np.zeros(1, int).repeat(200)
+out = np.empty((200, 1 << 20), "u1")
+heard = False
+threading.Timer(0.3, _thread.interrupt_main).start()
+try:
+    while True:
+        a.gather(rows, out=out)
+except KeyboardInterrupt:
+    heard = True
+assert heard
+a.close()
+"""
+    )
 
 
 @pytest.mark.parametrize("indices", [[0, 100], [-101], [[1, 2], [3, 1 << 62]], 100])
@@ -236,6 +258,9 @@ def test_prefetch_asks_for_the_pages_of_the_key_only(tmp_path, monkeypatch):
 
         class Spy:
             path = "spy"
+
+            def _holds(self, address, length):
+                return real._holds(address, length)
 
             def _prefetch_rows(self, origin, stride, run, count, rows):
                 assert len(rows) == 0 or -count <= rows.min() <= rows.max() < count

@@ -216,6 +216,109 @@ with workers(lambda: holder[0]):
     )
 
 
+GROWING = """
+import sys, threading, random, time
+import numpy as np
+import mmapkit as mk
+
+sys.setswitchinterval(1e-5)
+unexpected = []
+
+def whole(rows):
+    assert (rows[..., 0] == rows[..., 3]).all()
+
+def worker(uses, seed, ready):
+    generator = random.Random(seed)
+    ready.wait()
+    try:
+        for _ in range(15):
+            generator.choice(uses)()
+    except BaseException as error:
+        unexpected.append(repr(error))
+
+def run(uses, write):
+    ready = threading.Barrier(4)
+    threads = [threading.Thread(target=worker, args=(uses, i, ready)) for i in range(3)]
+    threads.append(threading.Thread(target=worker, args=([write], 0, ready)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not unexpected, unexpected
+"""
+
+
+def test_arrays_used_while_another_thread_appends(run_python):
+    """The first append maps the file again; what others are doing with the mapping goes on."""
+    pytest.importorskip("numpy")
+    run_python(
+        GROWING
+        + """
+indices = np.arange(-100, 100, 3)
+for i in range(40):
+    with mk.create_array(f"a{i}.npy", (100, 4), "i8") as a:
+        a[...] = np.arange(100)[:, None]
+        uses = [
+            lambda: whole(a.gather(indices)), lambda: whole(a[-7:]), lambda: whole(np.asarray(a)),
+            lambda: a.prefetch(indices), lambda: a.prefetch(slice(None)), lambda: whole(a + 1),
+            lambda: [whole(rows) for rows in a.blocks(rows=30)], lambda: a.flush(level="os"),
+            lambda: sum(mk.map_blocks(len, a, rows=40, workers=2)), lambda: a.refresh(),
+            lambda: a.__reduce__(), lambda: repr(a), lambda: memoryview(a).release(),
+        ]
+        run(uses, lambda: a.append(np.full((50, 4), i)))
+        assert len(a) == 100 + 15 * 50
+"""
+    )
+
+
+def test_shards_used_while_another_thread_appends(run_python):
+    pytest.importorskip("numpy")
+    run_python(
+        GROWING
+        + """
+page = mk.allocation_granularity()
+for name in ("s0.npy", "s1.npy"):
+    mk.create_array(name, (page // 32, 4), "i8", aligned=True).close()
+with mk.open_sharded(["s0.npy", "s1.npy"], "r+") as s:
+    half = page // 32
+    uses = [
+        lambda: whole(s.gather([0, half - 1, half, -1])), lambda: whole(s[half - 5:half + 5]),
+        lambda: whole(np.asarray(s)), lambda: s.prefetch(slice(None)), lambda: s.refresh(),
+        lambda: [whole(rows) for rows in s.blocks(rows=half // 3)], lambda: s.flush(level="os"),
+    ]
+    for i in range(20):
+        run(uses, lambda: s.append(np.full((3, 4), i)))
+    assert len(s) == 2 * half + 20 * 15 * 3
+"""
+    )
+
+
+def test_another_thread_cuts_and_closes(tmp_path):
+    """Without a global lock an object goes when the thread that made it gets to it; a view that the
+    array itself has dropped counts for nothing all the same."""
+    pytest.importorskip("numpy")
+    arrays = [mk.create_array(tmp_path / f"a{i}.npy", (10, 4)) for i in range(3)]
+    shards = mk.open_sharded([array.path for array in arrays[1:]])
+    errors = []
+
+    def act():
+        try:
+            arrays[0].resize(2)
+            arrays[0].close()
+            shards.close()
+        except BaseException as error:
+            errors.append(error)
+
+    assert [array[3].sum() for array in arrays] == [0, 0, 0]
+    assert shards[3:13].sum() == 0
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    for array in arrays[1:]:
+        array.close()
+    assert not errors
+
+
 # --- the global lock ----------------------------------------------------------------------------
 
 

@@ -20,12 +20,14 @@ mmk_status mmk__region_look(const mmk_region *region, mmk_file_info *now) {
 
 mmk_status mmk_region_inspect(mmk_region *region) {
     mmk_file_info now;
+    /* First: growing makes the file longer before the mapping, perhaps in between. */
+    uint64_t end = region->offset + region->extent_bytes;
     if (mmk__region_has_file(region) && region->file.info.kind == MMK_FILE_REGULAR) {
         mmk_status status = mmk__region_look(region, &now);
         if (status != MMK_OK)
             return status;
         uint64_t file_bytes = now.size_bytes;
-        if (file_bytes < region->offset + region->extent_bytes) {
+        if (file_bytes < end) {
             bool met = (atomic_load(&region->faults.state) & MMK_FAULT_DAMAGED) != 0;
             if (!atomic_exchange(&region->known_short, true) && !met)
                 mmk_guard_note(&region->faults, MMK_CAUSE_TRUNCATED, mmk_os_truncated_error(),

@@ -465,6 +465,8 @@ cdef class Region:
             status = mmk_region_close_deferred(&self.c)
         else:
             status = mmk_region_close_begin(&self.c)
+            if status == MMK_EXPORTED and self._views_left() == 0:
+                status = mmk_region_close_begin(&self.c)
         if status == MMK_CLOSED:
             return
         if status != MMK_OK:
@@ -522,6 +524,21 @@ cdef class Region:
     def exports(self):
         """How many views are alive (memoryviews; an ndarray holds one)."""
         return mmk_region_exports(&self.c)
+
+    def _views_left(self, size_t own=0):
+        """How many views are alive, beside `own` ones, when those that were dropped are gone.
+
+        Without a global lock, what a thread has made goes when that thread gets to it, though the
+        last reference was another's (PEP 703, "Biased Reference Counting"). A collection does it at
+        once, but what that object referred to has to wait for the next one: an ndarray refers to
+        another one, that to a memoryview, and that to its buffer.
+        """
+        cdef int left = 5
+        while FREE_THREADED and left > 0 and mmk_region_exports(&self.c) > own:
+            import gc
+            gc.collect()
+            left -= 1
+        return max(0, <Py_ssize_t>mmk_region_exports(&self.c) - <Py_ssize_t>own)
 
     @property
     def faults(self):

@@ -685,7 +685,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         if self.closed:
             raise ValueError("the array is closed")
         # Not the mapping itself: arrays that share one get one each.
-        return (_reopen, (self.mapping._reference(), self._layout))
+        with self._lock:
+            return (_reopen, (self.mapping._reference(), self._layout))
 
 
 def _reopen(where: tuple[Any, ...], layout: Layout) -> MappedArray:

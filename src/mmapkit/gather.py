@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from mmapkit.array import MappedArray
+    from mmapkit.mapping import Mapping
 
 __all__ = ["checked_out", "gather", "indices_of", "prefetch"]
 
@@ -37,8 +38,11 @@ def gather(
     if array._view.ndim == 0:
         raise ValueError("an array of no dimensions has no rows to gather")
     # No view in a local variable yet: the traceback of an error would keep it alive.
-    rows = indices_of(indices, len(array._view), array.path)
-    view = array._view
+    length = len(array._view)
+    rows = indices_of(indices, length, array.path)
+    # The mapping after the view: another thread may be growing the array, and then the mapping
+    # holds what the view shows, or more.
+    view, mapping = array._view[...], array.mapping
     shape = rows.shape + view.shape[1:]
     result = (
         np.empty(shape, view.dtype) if out is None else checked_out(out, shape, view.dtype, [view])
@@ -46,7 +50,8 @@ def gather(
     if result.size == 0:
         return result
     target = result if result.flags.c_contiguous else np.empty(shape, view.dtype)
-    _copy(array, rows.reshape(-1), target.reshape(-1).view(np.uint8))
+    source = _Source(mapping, array._layout.offset, length, view)
+    _copy(source, rows.reshape(-1), target.reshape(-1).view(np.uint8))
     if target is not result:
         result[...] = target
     return result
@@ -121,38 +126,51 @@ def _runs_of(view: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
     return [(run, source, target) for source, target in places]
 
 
-def _copy(array: MappedArray, rows: Rows, target: npt.NDArray[np.uint8]) -> None:
-    view, mapping, first = array._view, array.mapping, array._layout.offset
-    count, stride = view.shape[0], view.strides[0]
+class _Source(NamedTuple):
+    """Where rows are copied from."""
+
+    mapping: Mapping
+    offset: int  # of the first row
+    length: int  # that the indices were compared with
+    view: npt.NDArray[Any]  # for everything but the length
+
+
+def _copy(source: _Source, rows: Rows, target: npt.NDArray[np.uint8]) -> None:
+    mapping, first, count, view = source
+    stride = view.strides[0]
     row_bytes = target.size // rows.size
     whole = view.ndim == 1 or view[0].flags.c_contiguous
     runs = [(row_bytes, 0, 0)] if whole else _runs_of(view)
 
-    def part(start: int, stop: int) -> None:
-        for size, source, at in runs:
+    def part(start: int, stop: int, interrupt: bytearray | None = None) -> None:
+        for size, inner, at in runs:
             mapping._gather(
-                first + source, stride, size, count,
-                rows[start:stop], target, start * row_bytes + at, row_bytes,
+                first + inner, stride, size, count,
+                rows[start:stop], target, start * row_bytes + at, row_bytes, interrupt,
             )  # fmt: skip
 
     _in_threads(part, rows.size, target.size)
 
 
-def _in_threads(part: Callable[[int, int], None], count: int, size_bytes: int) -> None:
-    """Run part(start, stop) over all rows, in some threads if that is worth it."""
+def _in_threads(part: Callable[..., None], count: int, size_bytes: int) -> None:
+    """Run part(start, stop) over all rows; many of them in threads of their own, so that Ctrl-C is
+    heard meanwhile."""
     worth = max(count // ROWS_FOR_THREAD, size_bytes // BYTES_FOR_THREAD)
-    threads = 1 if worth < 2 else min(worth, _cores(), MAX_THREADS, count)
-    if threads < 2:
+    if worth < 2:
         part(0, count)
         return
+    threads = min(worth, _cores(), MAX_THREADS, count)
     cuts = [count * i // threads for i in range(threads + 1)]
-    others = [_pool().submit(part, *cut) for cut in itertools.pairwise(cuts[1:])]
+    from concurrent.futures import wait as wait_for
+
+    interrupt = bytearray(1)
+    parts = [_pool().submit(part, *cut, interrupt) for cut in itertools.pairwise(cuts)]
     try:
-        part(cuts[0], cuts[1])
+        for one in parts:
+            one.result()
     finally:  # they write into the caller's memory
-        lost = [other.exception() for other in others]
-    for error in filter(None, lost):
-        raise error
+        interrupt[0] = 1
+        wait_for(parts)
 
 
 def _cores() -> int:
@@ -166,7 +184,7 @@ def _pool() -> ThreadPoolExecutor:
     """Threads of this process: making one anew costs as much as copying thousands of rows."""
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(MAX_THREADS - 1, "mmapkit-gather")
+    return ThreadPoolExecutor(MAX_THREADS, "mmapkit-gather")
 
 
 if hasattr(os, "register_at_fork"):
@@ -189,9 +207,10 @@ def prefetch(array: MappedArray, key: Any) -> None:
     if isinstance(key, list | np.ndarray):
         if array._view.ndim == 0:
             raise IndexError("an array of no dimensions has no rows")
-        rows = indices_of(key, len(array._view), array.path).reshape(-1)
+        length = len(array._view)
+        rows = indices_of(key, length, array.path).reshape(-1)
         if array._view.size and rows.size:
-            along = (len(array._view), array._view.strides[0])
+            along = (length, array._view.strides[0])
             _read_ahead(array, array._view[0, ...], along, [rows])
         return
     found = array._view[key]
@@ -213,7 +232,10 @@ def _read_ahead(
     """Start reading a part of the array, and the same of other rows: the picked ones of `outermost`
     (count, stride), which are (1, 0) for nothing but the part."""
     box = _box_of(part)
-    first = _offset_in(array, part) + box.low
+    mapping = array.mapping
+    first = mapping._holds(_address(part) + box.low, box.run_bytes)
+    if first < 0:  # another thread made the array grow: it lies in another mapping now
+        return
     axes = box.axes
     if outermost == (1, 0) and axes:
         outermost = max(axes)
@@ -225,7 +247,7 @@ def _read_ahead(
     count, stride = outermost
     for rows in picked:
         for steps in itertools.product(*(range(0, n * step, step) for n, step in axes)):
-            array.mapping._prefetch_rows(first + sum(steps), stride, box.run_bytes, count, rows)
+            mapping._prefetch_rows(first + sum(steps), stride, box.run_bytes, count, rows)
 
 
 def _box_of(view: npt.NDArray[Any]) -> Box:
@@ -238,11 +260,6 @@ def _box_of(view: npt.NDArray[Any]) -> Box:
             outer.append((count, step))
     low = sum((count - 1) * step for step, count in axes if step < 0)
     return Box(low, run, outer)
-
-
-def _offset_in(array: MappedArray, part: npt.NDArray[Any]) -> int:
-    """Offset of a view's first element in the mapping."""
-    return array._layout.offset + _address(part) - _address(array._view)
 
 
 def _address(view: npt.NDArray[Any]) -> int:

@@ -301,11 +301,10 @@ class Growth:
 
     def _require_no_views(self) -> None:
         mapping = self._mapping
-        if mapping.exports:
-            views = "view is" if mapping.exports == 1 else "views are"
-            raise BufferError(
-                f"cannot cut {mapping.path!r}: {mapping.exports} {views} alive; release them"
-            )
+        count = mapping._views_left()
+        if count:
+            views = "view is" if count == 1 else "views are"
+            raise BufferError(f"cannot cut {mapping.path!r}: {count} {views} alive; release them")
 
     def _cut(self, end: int, head: bytes) -> None:
         """Make the file shorter; first nobody counts the rows any more, then they go."""
@@ -386,7 +385,8 @@ class Growth:
 
     def __del__(self) -> None:
         """Do so for an array that nobody closed."""
-        if hasattr(self, "_owner"):
+        # At the interpreter's end the module's names may be gone before the array.
+        if hasattr(self, "_owner") and os is not None:
             self.give_back()
 
     # --- the mapping ------------------------------------------------------------------------
@@ -412,7 +412,7 @@ class Growth:
         new = _reopened(old, size, max(room, size))
         self._mapping, self._room_bytes = new, new._capacity
         array._show(new, array._layout)
-        old.close(defer=True)
+        # Not closed: another thread, or a pass, may be using it. It goes with its last user.
 
     def _reshape(
         self, array: MappedArray, layout: Layout, length: int, change: Callable[[], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 import threading
@@ -68,9 +69,11 @@ class ShardedArray:
     def __init__(self, shards: Sequence[MappedArray], mode: str) -> None:
         """See arrays that agree in everything but their length as one."""
         self.shards, self._mode = tuple(shards), mode
+        self._lock = (
+            threading.RLock()
+        )  # held while the shards grow, and while it is found out where they lie
         self._side_by_side, self._span, self._whole = (), None, None
         self._starts = np.empty(0, np.int64)
-        self._lock = threading.Lock()  # held while that is found out again
         self._lay()
 
     def _lay(self) -> None:
@@ -85,14 +88,19 @@ class ShardedArray:
         if np.array_equal(starts, self._starts) and not lost:
             return
         self._starts = starts
-        for mapping in self._side_by_side:
-            mapping.close(defer=True)
-        self._side_by_side, self._span, self._whole = (), None, None
+        # The mappings before are not closed: other threads may be using them.
+        side_by_side: tuple[Mapping, ...] = ()
+        span = whole = None
         if self._is_whole_pages():
-            parts = [(s.mapping, s.offset, s.nbytes) for s in self.shards]
+            width = math.prod(self.shape[1:]) * self.dtype.itemsize
+            parts = [
+                (shard.mapping, shard.offset, length * width)
+                for shard, length in zip(self.shards, lengths, strict=True)
+            ]
             with contextlib.suppress(UnsupportedError):
-                self._span, self._side_by_side = open_side_by_side(parts, self._mode)
-                self._whole = self._array_over(self._span)
+                span, side_by_side = open_side_by_side(parts, self._mode)
+                whole = self._array_over(span)
+        self._side_by_side, self._span, self._whole = side_by_side, span, whole
 
     def _is_whole_pages(self) -> bool:
         grain = allocation_granularity()
@@ -435,9 +443,10 @@ class ShardedArray:
         See `MappedArray.append` for `rows` and errors. Views stay valid.
         """
         self._require_open()
-        self.shards[-1].append(rows)
-        self._lay()
-        return len(self)
+        with self._lock:
+            self.shards[-1].append(rows)
+            self._lay()
+            return len(self)
 
     def refresh(self) -> int:
         """See the rows that another process appended to any shard; return the number of all rows.
@@ -445,10 +454,11 @@ class ShardedArray:
         See `MappedArray.refresh`. Views stay valid.
         """
         self._require_open()
-        for shard in self.shards:
-            shard.refresh()
-        self._lay()
-        return len(self)
+        with self._lock:
+            for shard in self.shards:
+                shard.refresh()
+            self._lay()
+            return len(self)
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -482,8 +492,8 @@ class ShardedArray:
         if self.closed:
             return
         self._whole = None  # our own view is none that counts
-        held = any(mapping.exports for mapping in self._side_by_side)
-        held = held or any(shard.mapping.exports > 1 for shard in self.shards)
+        held = any(mapping._views_left() for mapping in self._side_by_side)
+        held = held or any(shard.mapping._views_left(own=1) for shard in self.shards)
         if held and not defer:
             if self._span is not None:
                 self._whole = self._array_over(self._span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import weakref
 
@@ -61,6 +62,7 @@ class Blocks:
         # What runs does not refer to this object: dropping both at once leaves no cycle behind.
         running = _run(self._cuts, self._begin)
         self._running.add(running)
+        _under_way.add(running)
         return running
 
     def __repr__(self) -> str:
@@ -84,6 +86,17 @@ class Blocks:
     ) -> None:
         """End the passes that are under way."""
         self.close()
+
+
+_under_way: weakref.WeakSet[Generator[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """End passes before the interpreter takes their modules apart."""
+    for running in list(_under_way):
+        with contextlib.suppress(ValueError):  # another thread is inside
+            running.close()
 
 
 def _run(cuts: Cuts, begin: Callable[[], Place]) -> Generator[Any]:
