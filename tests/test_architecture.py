@@ -37,7 +37,7 @@ EDGES = {
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
-    "gather": {"_native"},
+    "gather": {"_native", "errors"},
     "sharded": {"_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},

@@ -505,8 +505,8 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
         """Copy rows of the first axis, picked by index: what ``np.take(a, indices, axis=0)`` gives.
 
         Rows that are not in memory are read with many requests under way at once, instead of one
-        page fault after the other. Rows that are, are copied by several threads where there are
-        many. The GIL is released.
+        page fault after the other. What takes longer than a millisecond is done by several threads.
+        The GIL is released.
 
         Parameters
         ----------

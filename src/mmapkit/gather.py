@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmapkit._native import find_bad_row, page_size
+from mmapkit.errors import MappingFault
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +25,12 @@ __all__ = ["checked_out", "gather", "indices_of", "prefetch"]
 
 Rows = np.ndarray[tuple[Any, ...], np.dtype[np.int64]]
 
-# What makes another thread worth waking.
-ROWS_FOR_THREAD: Final = 4_096
-BYTES_FOR_THREAD: Final = 1 << 20
+# The first rows tell how long the others take: 20 ns for one that is mapped, thousands for one that
+# is not. Threads are worth waking for a millisecond; rows that are mapped already hardly gain by
+# them, because what they wait for is the memory.
+PROBE_ROWS: Final = 256
+PROBE_BYTES: Final = 1 << 20
+THREADS_FROM_S: Final = 1e-3
 MAX_THREADS: Final = 8
 # Offsets that are made at a time.
 BATCH: Final = 1 << 16
@@ -149,20 +154,28 @@ def _copy(source: _Source, rows: Rows, target: npt.NDArray[np.uint8]) -> None:
                 rows[start:stop], target, start * row_bytes + at, row_bytes, interrupt,
             )  # fmt: skip
 
-    _in_threads(part, rows.size, target.size)
+    try:
+        _in_threads(part, rows.size, row_bytes)
+    except MappingFault:
+        mapping._take_fault()  # another thread's it may be: this one knows of it now, too
+        raise
 
 
-def _in_threads(part: Callable[..., None], count: int, size_bytes: int) -> None:
-    """Run part(start, stop) over all rows; many of them in threads of their own, so that Ctrl-C is
-    heard meanwhile."""
-    worth = max(count // ROWS_FOR_THREAD, size_bytes // BYTES_FOR_THREAD)
-    if worth < 2:
-        part(0, count)
+def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
+    """Run part(start, stop) over all rows; if that takes long, in threads of their own, which also
+    leaves this one free to hear Ctrl-C."""
+    begin = time.perf_counter()
+    tried = min(count, max(1, min(PROBE_ROWS, PROBE_BYTES // row_bytes)))
+    part(0, tried)
+    left = (time.perf_counter() - begin) / tried * (count - tried)
+    if left < THREADS_FROM_S:
+        if tried < count:
+            part(tried, count)
         return
-    threads = min(worth, _cores(), MAX_THREADS, count)
-    cuts = [count * i // threads for i in range(threads + 1)]
     from concurrent.futures import wait as wait_for
 
+    threads = min(_cores(), MAX_THREADS, count - tried)
+    cuts = [tried + (count - tried) * i // threads for i in range(threads + 1)]
     interrupt = bytearray(1)
     parts = [_pool().submit(part, *cut, interrupt) for cut in itertools.pairwise(cuts)]
     try:

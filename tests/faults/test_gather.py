@@ -13,7 +13,7 @@ def test_gather_from_truncated_file_raises_fault(file, threads):
         """
         import mmapkit.gather as gathering
         threads = int(args[1])
-        gathering.ROWS_FOR_THREAD, gathering._cores = 100, lambda: threads
+        gathering.THREADS_FROM_S, gathering._cores = 0 if threads > 1 else 1e9, lambda: threads
         path = make(args[0], 8 * MIB)
         with mk.open_array(path, dtype="f8") as a:
             rows = np.arange(0, MIB, 512)
@@ -23,7 +23,7 @@ def test_gather_from_truncated_file_raises_fault(file, threads):
             assert fault.offset == 1 * MIB or threads > 1 and fault.offset > 1 * MIB
             require_fault(fault, path, fault.offset)
             # What is left can still be gathered; what is not, raises again and again.
-            gathering._cores = lambda: 1
+            gathering.THREADS_FROM_S = 1e9
             assert (a.gather(rows[rows < MIB // 8]) == 1).all()
             for _ in range(3):
                 fault_of(a.gather, rows[-5:])
