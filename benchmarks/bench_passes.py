@@ -106,12 +106,14 @@ def _timed(way: Way) -> float:
 
 
 def _confined(work: str, path: Path, effort: Effort, cool: Any) -> Comparison:
-    """Our passes and their rivals inside a small cgroup; the first line is ours without one."""
+    """Our passes and their rivals, each in a small cgroup of its own; the first is ours without one."""
     name = next(iter(PASSES))
     with ExitStack() as stack:
-        group = stack.enter_context(_group(LIMIT_MIB * MIB))
         free = stack.enter_context(Child(name, path))
-        inside = [stack.enter_context(Child(name, path, group)) for name in PASSES]
+        inside = []
+        for number, way in enumerate(PASSES):
+            group = stack.enter_context(_group(LIMIT_MIB * MIB, number))
+            inside.append(stack.enter_context(Child(way, path, group)))
         children = [free, *inside]
         ways = [Way("ours", f"{name}, no cgroup", "", {})]
         ways += [Way(PASSES[c.name].role, c.name, "", {}) for c in inside]
@@ -129,12 +131,12 @@ class NoGroup(Exception):
 
 
 @contextmanager
-def _group(limit_bytes: int) -> Iterator[Path]:
+def _group(limit_bytes: int, number: int) -> Iterator[Path]:
     """A memory cgroup, of version 1 or 2; gives the file by which a process enters it."""
     parent, limit = GROUPS / "memory", "memory.limit_in_bytes"
     if not (parent / limit).exists():
         parent, limit = GROUPS, "memory.max"
-    group = parent / f"mmapkit-bench-{os.getpid()}"
+    group = parent / f"mmapkit-bench-{os.getpid()}-{number}"
     try:
         group.mkdir()
     except OSError as error:

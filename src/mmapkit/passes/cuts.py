@@ -13,7 +13,7 @@ __all__ = ["STEP_BYTES", "Cuts", "Lie"]
 
 # What is brought into memory at once: blocks that are smaller come in groups. Measured: from 4 MiB
 # on, starting a step costs nothing beside the copying.
-STEP_BYTES = 8 << 20
+STEP_BYTES = 4 << 20
 
 
 class Lie:

@@ -20,13 +20,15 @@ from mmapkit.array import MappedArray
 from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
-from mmapkit.passes.sources import BLOCK_BYTES, Plan, plan_of
+from mmapkit.passes.sources import Plan, plan_of
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
 
 __all__ = ["map_blocks"]
 
+# Half of what a pass takes, because each worker holds one.
+WORKER_BLOCK_BYTES: Final = 4 << 20
 # Steps that wait for a worker, beyond those that are being worked on.
 WAITING: Final = 1
 # How long Ctrl-C may go unnoticed where waiting for a lock cannot be interrupted (Windows).
@@ -39,7 +41,7 @@ def map_blocks(
     out: npt.NDArray[Any] | MappedArray | None = None,
     *,
     workers: int | None = None,
-    nbytes: int = BLOCK_BYTES,
+    nbytes: int = WORKER_BLOCK_BYTES,
     rows: int | None = None,
     processes: bool = False,
     progress: bool | Report = False,
