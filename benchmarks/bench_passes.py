@@ -106,7 +106,7 @@ def _timed(way: Way) -> float:
 
 
 def _confined(work: str, path: Path, effort: Effort, cool: Any) -> Comparison:
-    """Our passes and their rivals, each in a small cgroup of its own; the first is ours without one."""
+    """Ours and their rivals, each in a small cgroup of its own; the first line is ours in none."""
     name = next(iter(PASSES))
     with ExitStack() as stack:
         free = stack.enter_context(Child(name, path))
