@@ -553,7 +553,8 @@ def test_what_an_abandoned_pass_read_is_cold_again(big, how):
 def test_what_was_resident_stays_resident(big, way):
     big.read_bytes()
     passed(big, way)
-    assert mk.residency(big).fraction == 1.0
+    # Some systems reclaim a little all the time.
+    assert mk.residency(big).fraction > 0.95
 
 
 @linux
