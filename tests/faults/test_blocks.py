@@ -112,7 +112,7 @@ def test_fault_inside_of_the_function_names_its_block(file):
         done = []
         with mk.open_array(path, dtype="f8") as a:
             try:
-                mk.map_blocks(fn, a, workers=1)
+                mk.map_blocks(fn, a, workers=1, nbytes=8 * MIB)
             except MappingFault as fault:
                 notes = fault.__notes__
             else:
