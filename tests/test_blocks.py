@@ -4,6 +4,7 @@ import gc
 import itertools
 import os
 import sys
+import sysconfig
 import threading
 import time
 from pathlib import Path
@@ -681,6 +682,10 @@ assert last == 99
 """
 
 
+@pytest.mark.skipif(
+    sysconfig.get_config_var("Py_GIL_DISABLED") == 1,
+    reason="without a global lock CPython takes addresses of its own by the GiB",
+)
 @linux
 @pytest.mark.parametrize("how", ["map", "read", "auto"])
 def test_file_larger_than_the_address_space(tmp_path, run_python, how):
