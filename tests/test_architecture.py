@@ -25,6 +25,7 @@ EDGES = {
     "_native": {"errors"},
     "faults": {"_native"},
     "views": set(),
+    "closing": set(),
     "rawfile": set(),
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
@@ -32,13 +33,22 @@ EDGES = {
     "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
-    "array": {"_native", "errors", "formats", "formats.*", "mapping", "residency", "views"}
-    | {"dask", "gather", "growing", "passes.*"},
+    "array": {
+        "closing",
+        "_native",
+        "errors",
+        "formats",
+        "formats.*",
+        "mapping",
+        "residency",
+        "views",
+    }
+    | {"closing", "dask", "gather", "growing", "passes.*"},
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
-    "ragged": {"array", "errors", "growing", "views"},
+    "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
     "gather": {"_native", "errors"},
-    "sharded": {"_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
+    "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
     "passes": set(),

@@ -10,14 +10,14 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
+from mmapkit.closing import Closing
 from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import npy, raw, registry
 from mmapkit.formats.format import Source
@@ -59,7 +59,7 @@ _CLOSED: Final[Any] = _Closed()
 _Found = TypeVar("_Found")
 
 
-class MappedArray(BufferProxy, NDArrayOperatorsMixin):
+class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
     """An array in a file, indexed like an ndarray. Made by `open_array()` and `create_array()`.
 
     Not a subclass of `numpy.ndarray`: ``a[key]`` gives plain ndarrays, without copying wherever
@@ -634,8 +634,7 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
 
     def flush(self, *, level: str = "disk") -> None:
         """Push changed pages out; see `Mapping.flush` for levels and errors."""
-        if self.closed:
-            raise ValueError("the array is closed")
+        self._require_open()
         self.mapping.flush(level=level)
 
     def close(self, *, defer: bool = False) -> None:
@@ -665,25 +664,9 @@ class MappedArray(BufferProxy, NDArrayOperatorsMixin):
                 self._show(self.mapping, self._layout)
                 raise
 
-    def __enter__(self) -> Self:
-        """Return the array."""
-        if self.closed:
-            raise ValueError("the array is closed")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close; with live views while an exception is under way, close with the last of them."""
-        self.close(defer=error is not None)
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path, mode and layout; mode ``"c"`` becomes ``"r"``."""
-        if self.closed:
-            raise ValueError("the array is closed")
+        self._require_open()
         # Not the mapping itself: arrays that share one get one each.
         with self._lock:
             return (_reopen, (self.mapping._reference(), self._layout))

@@ -18,12 +18,13 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mmapkit.array import MappedArray, create_array, open_array
+from mmapkit.closing import Closing
 from mmapkit.errors import FormatError
 from mmapkit.growing import checked_rows
 from mmapkit.views import normal_shape, storable_shape
@@ -41,7 +42,7 @@ BATCH_BYTES: Final = 32 << 20
 CHECKED_ROWS: Final = 1 << 18
 
 
-class RaggedArray:
+class RaggedArray(Closing):
     """Rows of different lengths in a directory. Made by `create_ragged()` and `open_ragged()`.
 
     ``r[i]`` is a row: an ndarray that views the file without copying, or, where rows are strings, a
@@ -378,12 +379,6 @@ class RaggedArray:
         self.data.close(defer=defer)
         self.offsets.close(defer=defer)
 
-    def __enter__(self) -> Self:
-        """Return the array."""
-        if self.closed:
-            raise ValueError("the array is closed")
-        return self
-
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -398,8 +393,7 @@ class RaggedArray:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: directory and mode; mode ``"c"`` becomes ``"r"``."""
-        if self.closed:
-            raise ValueError("the array is closed")
+        self._require_open()
         return (open_ragged, (self.path, "r" if self.mode == "c" else self.mode))
 
 

@@ -8,14 +8,14 @@ import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mmapkit._native import allocation_granularity
 from mmapkit.array import MappedArray, open_array
+from mmapkit.closing import Closing
 from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.formats import raw
 from mmapkit.gather import checked_out, indices_of
@@ -33,7 +33,7 @@ __all__ = ["ShardedArray", "open_sharded"]
 FEW_ROWS: Final = 128
 
 
-class ShardedArray:
+class ShardedArray(Closing):
     """Arrays in several files as one, along the first axis. Made by `open_sharded()`.
 
     Where every shard's elements are whole pages of its file (the last shard's need not end with
@@ -179,10 +179,6 @@ class ShardedArray:
             f"<mmapkit.ShardedArray of {len(self.shards)} files from {self.paths[0]!r} "
             f"shape={self.shape} dtype={self.dtype} {state}>"
         )
-
-    def _require_open(self) -> None:
-        if self.closed:
-            raise ValueError("the array is closed")
 
     # --- elements ---------------------------------------------------------------------------
 
@@ -510,20 +506,6 @@ class ShardedArray:
                 lost = fault
         if lost is not None:
             raise lost
-
-    def __enter__(self) -> Self:
-        """Return the array."""
-        self._require_open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close; with live views while an exception is under way, close with the last of them."""
-        self.close(defer=error is not None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: paths and mode; mode ``"c"`` becomes ``"r"``."""
