@@ -21,7 +21,6 @@ cdef extern from "mmk/scan.h" nogil:
     ctypedef struct mmk_needle:
         size_t size
         c_bool fold
-    void mmk_fold(unsigned char *bytes, size_t size)
     void mmk_needle_study(mmk_needle *needle, const unsigned char *bytes, size_t size, c_bool fold)
     ctypedef struct mmk_search:
         const mmk_kernels *kernels

@@ -10,7 +10,7 @@ from mmapkit._native cimport Visited, visitor
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -100,8 +100,7 @@ cdef class Needle:
         if not needle:
             raise ValueError("a needle has at least 1 byte")
         if fold:
-            needle = PyBytes_FromStringAndSize(needle, len(needle))  # a copy of our own to change
-            mmk_fold(<unsigned char *>PyBytes_AS_STRING(needle), <size_t>len(needle))
+            needle = needle.lower()
         cdef size_t size = <size_t>len(needle)
         self.held = needle
         self.fold = fold
