@@ -114,6 +114,7 @@ INCLUDES = {
     "map": ("mmk/", "map/", "os/", "guard/registry.h"),
     "os": ("mmk/", "os/"),
     "guard": ("mmk/", "guard/", "os/"),
+    "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
 }
 STANDARD_C = {
     f"{name}.h"
