@@ -29,7 +29,16 @@ EDGES = {
     "rawfile": set(),
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
-    "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"},
+    "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
+    | {"text.lines"},
+    "_scan": {"errors"},
+    "cores": set(),
+    "text": set(),
+    "text.windows": {"cores", "mapping", "passes.*", "residency"},
+    "text.stamps": {"mapping", "text.windows"},
+    "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
+    "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
+    | {"text.stamps"},
     "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
@@ -91,6 +100,7 @@ EDGES = {
         "saving",
         "formats.*",
         "passes.*",
+        "text.*",
     },
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
@@ -105,6 +115,8 @@ NUMBERS = {
     "ragged",
     "saving",
     "sharded",
+    "text.index",
+    "text.lines",
     "views",
 }
 

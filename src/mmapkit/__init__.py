@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmapkit.ragged import RaggedArray, create_ragged, open_ragged
     from mmapkit.saving import save_npz
     from mmapkit.sharded import ShardedArray, open_sharded
+    from mmapkit.text.lines import Lines, lines
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,9 @@ __all__ = [
     "RaggedArray",
     "open_ragged",
     "create_ragged",
+    # text
+    "lines",
+    "Lines",
     # passes
     "blocks",
     "map_blocks",
@@ -77,6 +81,8 @@ _LAZY = {
     "register_format": "formats.registry",
     "ShardedArray": "sharded",
     "open_sharded": "sharded",
+    "lines": "text.lines",
+    "Lines": "text.lines",
     "blocks": "passes.sources",
     "map_blocks": "passes.parallel",
     "Blocks": "passes.running",

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmapkit.passes.progress import Report
     from mmapkit.passes.running import Blocks
     from mmapkit.rawfile import MappingFile
+    from mmapkit.text.lines import Lines, type_of_path
     from mmapkit.views import Order
 
     type_of_file = str | bytes | os.PathLike[str] | int | IO[Any]
@@ -187,6 +189,26 @@ class Mapping(Region):
 
         self._require_open_for("read it as a file")
         return MappingFile(self)
+
+    def lines(
+        self,
+        *,
+        index: bool | type_of_path | None = None,
+        views: bool = False,
+        keepends: bool = False,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> Lines:
+        """Find where lines begin, so that each is at hand by its number.
+
+        With ``index=True`` that is saved beside the file, as ``FILE.lines``, and there at once the
+        next time. See `mmapkit.lines()` for parameters and errors.
+        """
+        from mmapkit.text.lines import lines
+
+        return lines(
+            self, index=index, views=views, keepends=keepends, threads=threads, progress=progress
+        )
 
     # --- memory -----------------------------------------------------------------------------
 
