@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from mmapkit.passes.progress import Report
     from mmapkit.text.find import Offsets, type_of_needle
+    from mmapkit.text.lines import Lines, type_of_path
 
 __all__ = ["Searchable"]
 
@@ -112,3 +113,23 @@ class Searchable:
         from mmapkit.text.find import split
 
         return split(self, sep, maxsplit, views=views)
+
+    def lines(
+        self,
+        *,
+        index: bool | type_of_path | None = None,
+        views: bool = False,
+        keepends: bool = False,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> Lines:
+        """Find where lines begin, so that each is at hand by its number.
+
+        With ``index=True`` that is saved beside the file, as ``FILE.lines``, and there at once the
+        next time. See `mmapkit.lines()` for parameters and errors.
+        """
+        from mmapkit.text.lines import lines
+
+        return lines(
+            self, index=index, views=views, keepends=keepends, threads=threads, progress=progress
+        )
