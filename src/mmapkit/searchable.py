@@ -19,12 +19,13 @@ class Searchable:
 
     __slots__ = ()
 
-    def __contains__(self, item: type_of_needle) -> bool:
+    def __contains__(self: Any, item: type_of_needle) -> bool:
         """Tell whether a byte (int) or a run of bytes occurs, as for `bytearray`."""
-        return self.find(item) >= 0
+        found: int = self.find(item)
+        return found >= 0
 
     def find(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -44,7 +45,7 @@ class Searchable:
         )
 
     def rfind(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -60,7 +61,7 @@ class Searchable:
         return rfind(self, sub, start, end, ignore_case=ignore_case)
 
     def count(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -82,7 +83,7 @@ class Searchable:
         )  # fmt: skip
 
     def find_all(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -104,7 +105,7 @@ class Searchable:
         )  # fmt: skip
 
     def split(
-        self, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
+        self: Any, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
     ) -> Iterator[Any]:
         """Iterate over the pieces between separators, as `bytes.split(sep)` gives them.
 
@@ -115,7 +116,7 @@ class Searchable:
         return split(self, sep, maxsplit, views=views)
 
     def lines(
-        self,
+        self: Any,  # a Mapping
         *,
         index: bool | type_of_path | None = None,
         views: bool = False,

@@ -241,7 +241,7 @@ def find_all(
 def _offsets(numbers: _scan.Numbers) -> Offsets:
     import numpy as np
 
-    return np.frombuffer(numbers, np.int64)
+    return np.frombuffer(memoryview(numbers), np.int64)
 
 
 def split(
@@ -306,7 +306,7 @@ def _pieces(text: type_of_text, call: _Call, limit: int, views: bool) -> Iterato
     yield piece(begin, end)
 
 
-def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
+def _reader(text: Any, views: bool) -> Callable[[int, int], Any]:
     """How a piece is made of where it begins and ends."""
     if not views and isinstance(text, Mapping):
         return lambda begin, end: text.read(begin, end - begin)
