@@ -294,13 +294,19 @@ def _pieces(text: type_of_text, call: _Call, limit: int, views: bool) -> Iterato
         at = max(at, first)
         while at < last and limit != 0:
             stop = min(last, at + SPLIT_BYTES)
-            numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            lost = None
+            try:
+                numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            except MappingFault as fault:
+                numbers, lost = fault.found, fault
             for offset in memoryview(numbers):
                 yield piece(begin, offset)
                 begin = offset + call.needle.size
                 limit -= 1
                 if limit == 0:
                     break
+            if lost is not None and limit != 0:
+                raise lost
         if limit == 0:
             break
     yield piece(begin, end)

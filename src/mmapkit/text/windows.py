@@ -6,6 +6,7 @@ import contextlib
 import itertools
 
 from mmapkit.cores import count_cores
+from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -115,13 +116,18 @@ def _in_memory(text: Any, start: int, size: int) -> bool:
 def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
     from mmapkit.passes.sources import of_range
 
-    with of_range(mapping, start, stop) as blocks:
-        at = start
-        for block in blocks:
-            size = len(block)
-            block.release()
-            yield at, at + size
-            at += size
+    at = start
+    try:
+        with of_range(mapping, start, stop) as blocks:
+            for block in blocks:
+                size = len(block)
+                block.release()
+                yield at, at + size
+                at += size
+    except MappingFault:
+        # Reading ahead has met it. Who works there knows better how far it is good.
+        yield at, stop
+        raise
 
 
 class Crew:
