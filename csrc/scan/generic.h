@@ -68,10 +68,11 @@ TARGET static uint64_t part_block(const unsigned char *block, unsigned length,
 
 /* --- all probes match ------------------------------------------------------------------------- */
 
-/* The first probes of a search in registers; those beyond are looked at where these match. */
+/* The probes of a search; the first of them stay in registers, and those beyond are looked at where
+ * these match. */
 typedef struct {
-    VECTOR byte[3], fold[3];
-    size_t offset[3];
+    VECTOR byte[MMK_PROBES], fold[MMK_PROBES];
+    size_t offset[MMK_PROBES];
 } LOADED;
 
 TARGET static MMK_INLINE LOADED load_probes(const mmk_probe *probes, unsigned count) {
@@ -103,19 +104,31 @@ TARGET static MMK_INLINE uint64_t loaded_bits(const unsigned char *block, const 
     return SOME(some) ? BITS(matches) : 0;
 }
 
-/* The bodies of next() and previous(): `first` probes in registers, the rest in memory. */
+/* The positions of `bits` at which the probes from `first` on match, too. */
+TARGET static MMK_INLINE uint64_t more_bits(const unsigned char *block, const LOADED *probes,
+                                            unsigned first, unsigned count, uint64_t bits) {
+    for (unsigned p = first; p < count && bits != 0; p++) {
+        MATCH matches[VECTORS];
+        for (unsigned v = 0; v < VECTORS; v++)
+            matches[v] = EQUAL(OR(LOAD(block + probes->offset[p] + v * VECTOR_BYTES),
+                                  probes->fold[p]),
+                               probes->byte[p]);
+        bits &= BITS(matches);
+    }
+    return bits;
+}
+
+/* The bodies of next() and previous(). */
 TARGET static MMK_INLINE bool next_block(const unsigned char *text, size_t from, size_t stop,
                                          const mmk_probe *probes, unsigned probe_count,
                                          unsigned first, bool folds, size_t *at, uint64_t *hits) {
-    LOADED loaded = load_probes(probes, first);
+    LOADED loaded = load_probes(probes, probe_count);
     size_t base = from;
     for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
         /* Safety: the range is readable up to stop - 1 + the largest offset. */
         uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
-        if (bits == 0)
-            continue;
-        if (probe_count > first)
-            bits &= whole_block(text + base, probes + first, probe_count - first);
+        if (bits != 0 && probe_count > first)
+            bits = more_bits(text + base, &loaded, first, probe_count, bits);
         if (bits != 0) {
             *at = base;
             *hits = bits;
@@ -130,15 +143,13 @@ TARGET static MMK_INLINE bool previous_block(const unsigned char *text, size_t f
                                              const mmk_probe *probes, unsigned probe_count,
                                              unsigned first, bool folds, size_t *at,
                                              uint64_t *hits) {
-    LOADED loaded = load_probes(probes, first);
+    LOADED loaded = load_probes(probes, probe_count);
     size_t base = stop;
     while (base - from >= MMK_BLOCK) {
         base -= MMK_BLOCK;
         uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
-        if (bits == 0)
-            continue;
-        if (probe_count > first)
-            bits &= whole_block(text + base, probes + first, probe_count - first);
+        if (bits != 0 && probe_count > first)
+            bits = more_bits(text + base, &loaded, first, probe_count, bits);
         if (bits != 0) {
             *at = base;
             *hits = bits;
