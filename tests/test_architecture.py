@@ -65,6 +65,8 @@ EDGES = {
         "passes",
         "passes.*",
     },
+    "text": set(),
+    "text.*": {"_native", "_scan", "errors", "mapping", "passes.*", "text.*"},
     "cli": {"__init__", "cli.*"},
     "cli.*": {
         "__init__",
