@@ -12,7 +12,8 @@ from .patterns import cases
 
 
 def literals_of(source, flags=0):
-    found = analyse(source, re.compile(source, flags).flags).requirements
+    re.compile(source, flags)
+    found = analyse(source, flags).requirements
     return [set(each.alternatives) for each in found if not each.fold] + [
         ("fold", *each.alternatives) for each in found if each.fold
     ]
@@ -123,7 +124,7 @@ def test_a_list_of_words_is_a_set_of_literals():
     "tree", [[("NEVER_SEEN", None)], [("SUBPATTERN", (1, 0, 0, [("NEW", None)]))]]
 )
 def test_what_is_unknown_gives_nothing(tree, monkeypatch):
-    monkeypatch.setattr(literals, "_parse", lambda source, flags: tree)
+    monkeypatch.setattr(literals, "_parse", lambda source, flags: (tree, flags))
     assert analyse(b"foo", 0) is None
 
 
@@ -317,7 +318,7 @@ def joined_agrees(pattern, lines, end):
 
 JOINED = [
     (b"(?-m:^)a", b"b\na"),
-    (b"a$", b"a"),
+    (b"a$", b"a\nb"),
     (b"\\B", b"a\n\nb"),
     (b"a(?!\\r)", b"a\nb"),
     (b"(?>a\\r|a)(?<=a)", b"a\nb"),

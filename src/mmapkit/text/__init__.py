@@ -1,5 +1,5 @@
-"""Text: find, count, index and search in buffers of any size.
+"""Text: find, count and search in bytes, by kernels that run at the speed of memory.
 
-literals.py works out what every match of a regular expression contains, engines.py says which
-compiled patterns are accepted, and search.py runs them over lines or over the whole text.
+`windows` knows how a text is walked through, `find` finds literals, `lines` and `index` know where
+lines begin, `literals` and `engines` know regular expressions, and `search` joins them.
 """

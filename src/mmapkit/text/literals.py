@@ -59,7 +59,7 @@ def analyse(source: bytes, flags: int, *, wide_folds: bytes = b"") -> Analysis |
     source : bytes
         The pattern as it was compiled, in `re`'s syntax.
     flags : int
-        As `re.Pattern.flags`.
+        Those it was compiled with; the pattern itself may set more.
     wide_folds : bytes
         Letters in lower case that, ignoring case, also match what is no ASCII.
 
@@ -68,9 +68,10 @@ def analyse(source: bytes, flags: int, *, wide_folds: bytes = b"") -> Analysis |
     Analysis or None
         None if the tree is not as known.
     """
-    tree = _parse(source, flags)
-    if tree is None:
+    parsed = _parse(source, flags)
+    if parsed is None:
         return None
+    tree, flags = parsed
     try:
         dotall = bool(flags & re.DOTALL)
         whole = dotall or any(_is_dotall(*node) or _is_newline(*node) for node in _affirmed(tree))
@@ -95,17 +96,17 @@ class _Strange(Exception):
     """A node that is not known here."""
 
 
-def _parse(source: bytes, flags: int) -> Sequence[Any] | None:
-    """Return re's tree: a sequence of (operation, argument)."""
+def _parse(source: bytes, flags: int) -> tuple[Sequence[Any], int] | None:
+    """Return re's tree, a sequence of (operation, argument), and the flags for all of it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # given when the pattern was compiled
-            tree: Sequence[Any] = import_module("re._parser").parse(source, flags & ~re.DEBUG)
+            tree = import_module("re._parser").parse(source, flags & ~re.DEBUG)
+        return tree, int(tree.state.flags)
     except (ImportError, AttributeError, TypeError, ValueError, re.error):
         return None
     except (OverflowError, RecursionError):
         return None
-    return tree
 
 
 def _named(tree: Iterable[Any]) -> Iterator[Node]:
