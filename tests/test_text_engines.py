@@ -60,10 +60,10 @@ def test_re_finds_with_its_own_match_objects():
 
 def test_re_searches_joined_lines_as_each_of_them():
     engine = engine_of(re.compile(rb"^\w+$"))
-    assert engine.search(b"a b\ncd\nef", 0, 9).span() == (4, 6)
-    assert engine.search(b"a b\ncd\nef", 7, 8).span() == (7, 8)
-    assert engine.search(b"a b\ncd ", 0, 7) is None
-    assert engine_of(re.compile(rb"\s")).search is None
+    assert engine.search_joined(b"a b\ncd\nef", 0, 9).span() == (4, 6)
+    assert engine.search_joined(b"a b\ncd\nef", 7, 8).span() == (7, 8)
+    assert engine.search_joined(b"a b\ncd ", 0, 7) is None
+    assert engine_of(re.compile(rb"\s")).search_joined is None
 
 
 def test_re_whose_tree_is_strange_is_read_as_text(monkeypatch):
@@ -77,7 +77,7 @@ def test_re_whose_tree_is_strange_is_read_as_text(monkeypatch):
         engine = engine_of(re.compile(source, flags))
         assert engine.analysis.whole_text is whole
         assert engine.analysis.requirements == ()
-        assert engine.search is None
+        assert engine.search_joined is None
 
 
 # --- google-re2 -----------------------------------------------------------------------------------

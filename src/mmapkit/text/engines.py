@@ -37,9 +37,11 @@ class Engine(NamedTuple):
     # The matches in a text, from left to right.
     finditer: Callable[[Text], Iterable[Found]]
     analysis: Analysis
+    # Tells of a text whether there is a match, where that takes less time than finding them.
+    probe: Callable[[bytes], object] | None = None
     # Finds in lines that are joined by newlines the first match from an offset on and before
-    # another, where `Analysis.within_lines` says that it can.
-    search: Callable[[Text, int, int], Found | None] | None = None
+    # another; only where `Analysis.within_lines` says that this can be.
+    search_joined: Callable[[bytes, int, int], Found | None] | None = None
 
 
 class ScanMatch(NamedTuple):
@@ -98,10 +100,10 @@ def _of_re(pattern: re.Pattern[Any]) -> Engine:
         verbose = bool(pattern.flags & re.VERBOSE)
         whole = bool(pattern.flags & re.DOTALL) or wants_whole_text(source, verbose=verbose)
         analysis = UNKNOWN._replace(whole_text=whole)
-    search = None
+    joined = None
     if analysis.within_lines:
-        search = re.compile(source, (pattern.flags | re.MULTILINE) & ~re.DEBUG).search
-    return Engine("re", pattern.finditer, analysis, search)
+        joined = re.compile(source, (pattern.flags | re.MULTILINE) & ~re.DEBUG).search
+    return Engine("re", pattern.finditer, analysis, pattern.search, joined)
 
 
 # --- google-re2 and pcre2 -----------------------------------------------------------------------
