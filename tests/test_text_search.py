@@ -7,8 +7,8 @@ import re
 import pytest
 
 import mmapkit as mk
+from mmapkit.text import candidates, reading, windows
 from mmapkit.text import search as module
-from mmapkit.text import windows
 from mmapkit.text.search import search
 
 from .optional import need
@@ -73,26 +73,6 @@ def mapped(text):
     return mapping
 
 
-@pytest.fixture(params=["literals", "blocks", "small", "long lines"])
-def way(request, monkeypatch):
-    """Each way that a search may go, for texts that are small."""
-    share = -1.0 if request.param == "blocks" else 1e9
-    if request.param in ("small", "long lines"):
-        share = -1.0 if request.getfixturevalue("coin") else 1e9
-    monkeypatch.setattr(module, "COMMON_SHARE", share)
-    if request.param == "small":
-        monkeypatch.setattr(module, "BLOCK_BYTES", 7)
-    if request.param == "long lines":
-        monkeypatch.setattr(module, "BLOCK_BYTES", 3)
-        monkeypatch.setattr(module, "LONG_LINE_BYTES", 2)
-    return request.param
-
-
-@pytest.fixture(params=[False, True])
-def coin(request):
-    return request.param
-
-
 # --- random patterns ------------------------------------------------------------------------------
 
 WAYS = [
@@ -108,9 +88,9 @@ WAYS = [
 def ways(monkeypatch):
     """Each way that a search may go, for texts that are small, one after the other."""
     for share, block, long in itertools.cycle(WAYS):
-        monkeypatch.setattr(module, "COMMON_SHARE", share)
+        monkeypatch.setattr(candidates, "COMMON_SHARE", share)
         monkeypatch.setattr(module, "BLOCK_BYTES", block)
-        monkeypatch.setattr(module, "LONG_LINE_BYTES", long)
+        monkeypatch.setattr(reading.Source, "long_line_bytes", long)
         yield share, block, long
 
 
@@ -156,7 +136,7 @@ def test_random_literals_are_found_as_in_the_text():
 def test_threads_find_the_same_across_seams(monkeypatch):
     monkeypatch.setattr(windows, "WARM_BYTES", 64)
     monkeypatch.setattr(windows, "SHARE_BYTES", 8)
-    monkeypatch.setattr(module, "COMMON_SHARE", 1e9)
+    monkeypatch.setattr(candidates, "COMMON_SHARE", 1e9)
     rng = random.Random(15)
     for _ in range(60):
         text = b"".join(rng.choices([b"a", b"ab", b"b", b"\n", b"c", b"\r\n", b"aaaa"], k=100))
