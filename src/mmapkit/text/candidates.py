@@ -83,7 +83,8 @@ class Candidates:
     def _certain(self, fault: MappingFault) -> Iterator[list[Candidate]]:
         """What is left in the lines that end before the first byte that was lost."""
         if self._spans_lines:
-            yield fault.found or []
+            found: Any = fault.found
+            yield found or []
             return
         text, last = self.source.text, self._last
         start, number = (0, 0) if last is None else (last[2], last[4])
@@ -142,9 +143,10 @@ def lines_of(
         for _, _, start, end, number in batch:
             yield start, source.line(start, end), number
         return
+    returns = b"\r" in block
     for _, _, start, end, number in batch:
         line = block[start - first : end - first]
-        if end < size and line[-1:] == b"\r":
+        if returns and end < size and line[-1:] == b"\r":
             line = line[:-1]
         yield start, line, number
 

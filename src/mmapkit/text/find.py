@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from mmapkit import _scan
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
-from mmapkit.text.windows import Crew, size_of, windows
+from mmapkit.text.windows import Crew, is_one_window, size_of, windows
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Literal, overload
+    from typing import Any
 
     import numpy as np
     import numpy.typing as npt
@@ -42,14 +42,14 @@ def find(
 ) -> int:
     """Return the offset of the first occurrence of `sub` in text[start:end], or -1.
 
-    What `bytes.find` returns, at the speed of memory, without the GIL. Time is linear in the size of
-    the text, whatever the needle. Ctrl-C is heard.
+    What `bytes.find` returns, at the speed of memory, without the GIL. Time is linear in the size
+    of the text, whatever the needle. Ctrl-C is heard.
 
     Parameters
     ----------
     text : Mapping or bytes-like
-        What is searched: a Mapping, or any object whose buffer is C-contiguous, as its bytes. Nothing
-        is copied.
+        What is searched: a Mapping, or any object whose buffer is C-contiguous, as its bytes.
+        Nothing is copied.
     sub : bytes-like or int
         What is looked for; an int is a byte. The empty one is found everywhere, as in `bytes.find`.
     start, end : int, optional
@@ -86,6 +86,8 @@ def find(
     if call.is_trivial:
         return call.start if call.empty_fits else -1
     needle, stop, end = call.needle, call.stop, call.end
+    if is_one_window(text, call.start, stop, threads, progress):
+        return _scan.find(text, needle, call.start, stop, end)
 
     def part(first: int, last: int, interrupt: bytearray | None) -> int:
         return _scan.find(text, needle, first, last, end, interrupt)
@@ -108,8 +110,8 @@ def rfind(
 ) -> int:
     """Return the offset of the last occurrence of `sub` in text[start:end], or -1.
 
-    What `bytes.rfind` returns; runs from the end of the text. For parameters and errors see `find()`;
-    `searched` of a MappingFault is the offset from which on there is no occurrence.
+    What `bytes.rfind` returns; runs from the end of the text. For parameters and errors see
+    `find()`; `searched` of a MappingFault is the offset from which on there is no occurrence.
     """
     call = _Call(text, sub, start, end, ignore_case)
     if call.is_trivial:
@@ -144,8 +146,10 @@ def count(
     if call.is_trivial:
         return call.end - call.start + 1 if call.empty_fits else 0
     if call.needle.size == 1 and not call.needle.fold:
-        return _count_byte(text, call.byte, call, threads, progress)
+        return _count_byte(text, call, threads, progress)
     needle, end = call.needle, call.end
+    if is_one_window(text, call.start, call.stop, threads, progress):
+        return _scan.count(text, needle, call.start, call.stop, end, overlapping)[0]
 
     def part(first: int, last: int, interrupt: bytearray | None) -> tuple[int, int, int]:
         return _scan.count(text, needle, first, last, end, overlapping, interrupt)
@@ -158,8 +162,12 @@ def count(
 
 
 def _count_byte(
-    text: type_of_text, byte: int, call: _Call, threads: int | None, progress: bool | Report
+    text: type_of_text, call: _Call, threads: int | None, progress: bool | Report
 ) -> int:
+    byte = call.needle.byte
+    if is_one_window(text, call.start, call.stop, threads, progress):
+        return _scan.count_byte(text, byte, call.start, call.stop)
+
     def part(first: int, last: int, interrupt: bytearray | None) -> int:
         return _scan.count_byte(text, byte, first, last, interrupt)
 
@@ -233,7 +241,7 @@ def find_all(
 def _offsets(numbers: _scan.Numbers) -> Offsets:
     import numpy as np
 
-    return np.frombuffer(numbers, np.int64)
+    return np.frombuffer(memoryview(numbers), np.int64)
 
 
 def split(
@@ -298,7 +306,7 @@ def _pieces(text: type_of_text, call: _Call, limit: int, views: bool) -> Iterato
     yield piece(begin, end)
 
 
-def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
+def _reader(text: Any, views: bool) -> Callable[[int, int], Any]:
     """How a piece is made of where it begins and ends."""
     if not views and isinstance(text, Mapping):
         return lambda begin, end: text.read(begin, end - begin)
@@ -346,11 +354,6 @@ class _Call:
         self.is_trivial = not needle or self.stop <= self.start
         if not self.is_trivial:
             self.needle = _scan.Needle(needle, ignore_case)
-
-    @property
-    def byte(self) -> int:
-        """The byte of a needle that has only one."""
-        return self.needle.byte
 
 
 def bytes_of(sub: Any) -> bytes:

@@ -163,12 +163,12 @@ def _in_lines(source: Source, engine: Engine, crew: Crew, progress: bool | Repor
         yield from _in_blocks(source, engine, progress)
         return
     candidates = Candidates(source, plan.needle, crew, progress)
-    finditer, new, long = engine.finditer, _hit, source.long_line_bytes
+    finditer, new = engine.finditer, _hit
     all_of, has_one_of_each = plan.all_of, plan.has_one_of_each if plan.one_of else None
     for batch in candidates:
         for start, line, number in lines_of(source, batch):
             found: Iterable[Found]
-            if len(line) > long:
+            if not isinstance(line, bytes):
                 found = source.unharmed(finditer(line))
             else:
                 for literal in all_of:
