@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "Candidates", "Plan", "lines_of"]
 
+# What is looked through before the first of few hits is given: nothing to wait for.
+STEP_BYTES: Final = 4 << 20
 # Where literals are counted, to tell which is rare.
 SAMPLES: Final = 16
 SAMPLE_BYTES: Final = 4 << 10
@@ -100,9 +102,10 @@ class Candidates:
     def _alone(self, ranges: Iterable[tuple[int, int]]) -> Iterator[list[Candidate]]:
         scanner = _scan.LineScanner(self._needle, once=self._once)
         text, size = self.source.text, self.source.size
-        for _, last in ranges:
-            while batch := scanner.next(text, last, size):
-                yield batch
+        for first, last in ranges:
+            for stop in range(min(first + STEP_BYTES, last), last + STEP_BYTES, STEP_BYTES):
+                while batch := scanner.next(text, min(stop, last), size):
+                    yield batch
 
     def _shared(self, ranges: Iterable[tuple[int, int]]) -> Iterator[list[Candidate]]:
         number = 0
