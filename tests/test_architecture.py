@@ -36,7 +36,7 @@ EDGES = {
     "_scan": {"errors"},
     "cores": set(),
     "text": set(),
-    "text.windows": {"cores", "mapping", "passes.*", "residency"},
+    "text.windows": {"cores", "errors", "mapping", "passes.*", "residency"},
     "text.find": {"_scan", "errors", "mapping", "text.windows"},
     "text.stamps": {"mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
