@@ -121,11 +121,11 @@ class Candidates:
         how many lines these are."""
         source, found = self.source, list[Candidate]()
         if first > 0:
-            newline = source.find_newline(first - 1, last - 1)
+            newline = source.find_newline(first - 1, last - 1, interrupt)
             if newline < 0:
                 return found, 0
             first = newline + 1
-        stop = min(source.line_end(last - 1) + 1, source.size)
+        stop = min(source.line_end(last - 1, interrupt) + 1, source.size)
         scanner = _scan.LineScanner(self._needle, once=self._once, start=first)
         while batch := scanner.next(source.text, stop, stop, interrupt):
             found += batch

@@ -74,13 +74,13 @@ class Source:
         except MappingFault:
             return None
 
-    def find_newline(self, start: int, stop: int) -> int:
+    def find_newline(self, start: int, stop: int, interrupt: bytearray | None = None) -> int:
         """Where the first one in a range is, or -1."""
-        return _scan.find(self.text, NEWLINE, start, stop, stop) if start < stop else -1
+        return _scan.find(self.text, NEWLINE, start, stop, stop, interrupt) if start < stop else -1
 
-    def line_end(self, start: int) -> int:
+    def line_end(self, start: int, interrupt: bytearray | None = None) -> int:
         """Where the newline of a line is, or the end of the text."""
-        at = self.find_newline(start, self.size)
+        at = self.find_newline(start, self.size, interrupt)
         return self.size if at < 0 else at
 
     def whole_lines(self, start: int, stop: int) -> int:
