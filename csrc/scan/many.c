@@ -77,11 +77,9 @@ static MMK_INLINE void put(output *out, size_t at, uint32_t which) {
 static MMK_INLINE size_t next_hash(const mmk_needles *needles, const unsigned char *text,
                                    size_t from, size_t stop, unsigned width) {
     const uint32_t mask = needles->start_mask;
-    for (; from < stop; from++) {
-        uint32_t bit = mmk__start_hash(text + from, width, mask) >> (32 - MMK_FILTER_BITS);
-        if (needles->filter[bit / 64] >> bit % 64 & 1)
+    for (; from < stop; from++)
+        if (mmk__has_hash(needles, mmk__start_hash(text + from, width, mask)))
             return from;
-    }
     return MMK_NOWHERE;
 }
 
@@ -111,7 +109,7 @@ static bool next_candidates(const mmk_many *many, const unsigned char *text, siz
 
 /* Puts what starts at a candidate: the first one, or all, of its list. Returns the size of the last
  * one that was put, or 0. What has no room is counted, but not written. */
-static size_t look_at(mmk_many *many, const unsigned char *text, size_t at, size_t end,
+static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t at, size_t end,
                       output *out) {
     const mmk_needles *needles = many->needles;
     size_t left = end - at, found = 0;
@@ -123,6 +121,10 @@ static size_t look_at(mmk_many *many, const unsigned char *text, size_t at, size
         memcpy(copy, text + at, left);
     memcpy(&start, copy, 8);
     uint32_t hash = mmk__start_hash(copy, 4, needles->start_mask);
+    if (!mmk__has_hash(needles, hash)) {
+        many->debt += CANDIDATE_BYTES / 4;
+        return 0;
+    }
     const uint32_t *list = needles->list + (hash >> (32 - needles->list_bits));
     many->debt += CANDIDATE_BYTES + list[1] - list[0];
     for (uint32_t i = list[0]; i < list[1]; i++) {

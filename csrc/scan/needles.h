@@ -79,6 +79,12 @@ static MMK_INLINE uint32_t mmk__start_hash(const unsigned char *at, unsigned wid
     return (start & mask) * 2654435761u;
 }
 
+/* Whether a needle's beginning has this hash, or another one that begins alike. */
+static MMK_INLINE bool mmk__has_hash(const mmk_needles *needles, uint32_t hash) {
+    uint32_t bit = hash >> (32 - MMK_FILTER_BITS);
+    return needles->filter[bit / 64] >> bit % 64 & 1;
+}
+
 /* --- automaton.c ------------------------------------------------------------------------------ */
 
 /* How many states there will be. `order` is the needles' indices by their reversed bytes. */
