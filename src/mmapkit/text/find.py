@@ -93,7 +93,7 @@ def find(
         return _scan.find(text, needle, first, last, end, interrupt)
 
     with _complete(lambda: None), Crew(threads) as crew:
-        for first, last in windows(text, call.start, stop, progress=progress, cut=crew.size > 1):
+        for first, last in call.windows(text, crew, progress):
             for _, found in crew.run(part, first, last):
                 if found >= 0:
                     return int(found)
@@ -173,9 +173,7 @@ def _count_byte(
 
     total = 0
     with _complete(lambda: total, operator.add), Crew(threads) as crew:
-        for first, last in windows(
-            text, call.start, call.stop, progress=progress, cut=crew.size > 1
-        ):
+        for first, last in call.windows(text, crew, progress):
             for _, found in crew.run(part, first, last):
                 total += found
     return total
@@ -241,7 +239,7 @@ def find_all(
 def _offsets(numbers: _scan.Numbers) -> Offsets:
     import numpy as np
 
-    return np.frombuffer(numbers, np.int64)
+    return np.frombuffer(memoryview(numbers), np.int64)
 
 
 def split(
@@ -294,19 +292,25 @@ def _pieces(text: type_of_text, call: _Call, limit: int, views: bool) -> Iterato
         at = max(at, first)
         while at < last and limit != 0:
             stop = min(last, at + SPLIT_BYTES)
-            numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            lost = None
+            try:
+                numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            except MappingFault as fault:
+                numbers, lost = fault.found, fault
             for offset in memoryview(numbers):
                 yield piece(begin, offset)
                 begin = offset + call.needle.size
                 limit -= 1
                 if limit == 0:
                     break
+            if lost is not None and limit != 0:
+                raise lost
         if limit == 0:
             break
     yield piece(begin, end)
 
 
-def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
+def _reader(text: Any, views: bool) -> Callable[[int, int], Any]:
     """How a piece is made of where it begins and ends."""
     if not views and isinstance(text, Mapping):
         return lambda begin, end: text.read(begin, end - begin)
@@ -355,6 +359,12 @@ class _Call:
         if not self.is_trivial:
             self.needle = _scan.Needle(needle, ignore_case)
 
+    def windows(self, text: Any, crew: Crew, progress: bool | Report) -> Iterator[tuple[int, int]]:
+        """Give the ranges of starts, one after the other."""
+        return windows(
+            text, self.start, self.stop, end=self.end, progress=progress, cut=crew.size > 1
+        )
+
 
 def bytes_of(sub: Any) -> bytes:
     """Return what is looked for as bytes; TypeError if it is none."""
@@ -384,7 +394,7 @@ def _adjoin(
     to right would have them: where an occurrence reaches across a seam and there is one that begins
     in it, the part beyond the seam is searched again, from where the first one ends."""
     at = call.start
-    for first, last in windows(text, at, call.stop, progress=progress, cut=crew.size > 1):
+    for first, last in call.windows(text, crew, progress):
         first = max(first, at)
         if first >= last:
             continue
