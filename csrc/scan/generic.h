@@ -8,6 +8,9 @@
  *     BITS(matches)   the set of a block's matches, from VECTORS of them
  *     SUM             counts matches: SUM_NONE, SUM_ADD(sum, match), SUM_TOTAL(sum), valid for
  *     SUM_MOST        that many matches
+ *     TABLE(pointer)  16 bytes, repeated to make a VECTOR; SHUFFLE(table, v) looks up the low half of
+ *                     each byte of v, HIGH(v) brings down the high halves, and AND(v, w); only where
+ *                     there are such instructions
  *
  * In outline, each kernel is
  *
@@ -268,6 +271,69 @@ TARGET static bool KERNEL(any)(const unsigned char *text, size_t from, size_t st
                              : any_block(text, from, stop, loaded, 4, at, hits);
 }
 
+/* --- fingerprints ----------------------------------------------------------------------------- */
+
+#ifdef SHUFFLE
+
+/* `width` is a constant where this is used. */
+TARGET static MMK_INLINE uint64_t print_bits(const unsigned char *block, const VECTOR *low,
+                                             const VECTOR *high, unsigned width) {
+    MATCH misses[VECTORS];
+    for (unsigned v = 0; v < VECTORS; v++) {
+        VECTOR sets = SPLAT(0xff);
+        for (unsigned i = 0; i < width; i++) {
+            VECTOR bytes = LOAD(block + i + v * VECTOR_BYTES);
+            sets = AND(sets, AND(SHUFFLE(low[i], bytes), SHUFFLE(high[i], HIGH(bytes))));
+        }
+        misses[v] = EQUAL(sets, SPLAT(0));
+    }
+    return ~BITS(misses);
+}
+
+TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from, size_t stop,
+                                          const mmk_fingerprints *prints, unsigned width,
+                                          size_t *at, uint64_t *hits) {
+    VECTOR low[MMK_PRINT_BYTES], high[MMK_PRINT_BYTES];
+    size_t base = from;
+    for (unsigned i = 0; i < width; i++) {
+        low[i] = TABLE(prints->low[i]);
+        high[i] = TABLE(prints->high[i]);
+    }
+    for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
+        /* Safety: the range is readable up to stop - 1 + width - 1. */
+        uint64_t bits = print_bits(text + base, low, high, width);
+        if (bits != 0) {
+            *at = base;
+            *hits = bits;
+            return true;
+        }
+    }
+    *at = base;
+    if (base == stop)
+        return false;
+    if (stop - from >= MMK_BLOCK) {
+        *hits = print_bits(text + stop - MMK_BLOCK, low, high, width) >>
+                (base - (stop - MMK_BLOCK));
+    } else {
+        unsigned char copy[MMK_BLOCK + MMK_PRINT_BYTES] = {0};
+        memcpy(copy, text + from, stop - from + width - 1);
+        *hits = print_bits(copy, low, high, width) & mmk__bits_below((unsigned)(stop - from));
+    }
+    return *hits != 0;
+}
+
+TARGET static bool KERNEL(prints)(const unsigned char *text, size_t from, size_t stop,
+                                  const mmk_fingerprints *prints, size_t *at, uint64_t *hits) {
+    if (stop <= from)
+        return false;
+    return prints->width == 1   ? print_block(text, from, stop, prints, 1, at, hits)
+           : prints->width == 2 ? print_block(text, from, stop, prints, 2, at, hits)
+           : prints->width == 3 ? print_block(text, from, stop, prints, 3, at, hits)
+                                : print_block(text, from, stop, prints, 4, at, hits);
+}
+
+#endif
+
 /* --- counting --------------------------------------------------------------------------------- */
 
 /* Four sums, so that no addition waits for the one before. */
@@ -336,6 +402,9 @@ const mmk_kernels JOIN(mmk__kernels_, NAME) = {
     .next = KERNEL(next),
     .previous = KERNEL(previous),
     .any = KERNEL(any),
+#ifdef SHUFFLE
+    .prints = KERNEL(prints),
+#endif
     .list32 = KERNEL(list32),
     .list64 = KERNEL(list64),
 };
