@@ -18,6 +18,8 @@ from benchmarks.files import SEED
 ERRORS = 0.001
 TIMEOUTS = 0.1
 
+ABSENT = b"checksum differs in block"  # from every log
+
 _CHUNK_LINES = 100_000
 _RARE_COUNT = 5
 _WORDS = (
@@ -55,7 +57,7 @@ def log(folder: Path, size: int) -> Text:
     found = Text(
         name=f"log of {_mib(size)}",
         path=path,
-        absent=b"checksum differs in block",
+        absent=ABSENT,
         rare=b"checksum mismatch in page",
         pattern=rb"ERROR.*timeout",
         words=(
