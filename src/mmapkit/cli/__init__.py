@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
 
 from mmapkit.cli.output import OutputClosed, complain
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["main"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import mmapkit
 from mmapkit.cli.inputs import opened
-from mmapkit.cli.options import add_threads
+from mmapkit.cli.options import add_threads, parser_of
 from mmapkit.cli.output import FAILED, Output, complain, describe
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this command
@@ -73,12 +73,7 @@ example:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mmapkit count",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("count", _DESCRIPTION, _EPILOG)
     parser.add_argument("files", nargs="+", metavar="FILE", help="what to count in")
     parser.add_argument(
         "--of",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 import mmapkit
+from mmapkit.cli.options import parser_of
 from mmapkit.cli.output import Output, complain, describe
 
 __all__ = ["main"]
@@ -66,12 +67,7 @@ examples:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mmapkit lines",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("lines", _DESCRIPTION, _EPILOG)
     parser.add_argument("file", metavar="FILE", help="a file of text")
     parser.add_argument("range", type=_range, metavar="A:B", help="which lines")
     parser.add_argument(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["FAILED", "Output", "OutputClosed", "complain", "describe"]
 

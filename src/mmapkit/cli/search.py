@@ -10,7 +10,7 @@ from itertools import islice
 
 import mmapkit
 from mmapkit.cli.inputs import opened
-from mmapkit.cli.options import add_threads, positive
+from mmapkit.cli.options import add_threads, parser_of, positive
 from mmapkit.cli.output import Output, complain, describe
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this command
@@ -267,12 +267,7 @@ example:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mmapkit search",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("search", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("pattern", metavar="PATTERN", help="what to look for")
     add("files", nargs="+", metavar="FILE", help="where")
