@@ -36,6 +36,7 @@ EXTENSIONS = {
         "guard/registry.c",
         *SYSTEM,
     ],
+    "mmapkit._scan": sorted(path.relative_to(CORE).as_posix() for path in CORE.glob("scan/*.c")),
 }
 
 

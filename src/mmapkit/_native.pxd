@@ -79,6 +79,8 @@ cdef extern from "mmk/guard.h" nogil:
     uint64_t mmk_guard_main_faults()
     uint64_t mmk_guard_foreign_signals()
     bint mmk_guard_take(mmk_fault_record *record, mmk_fault *fault)
+    mmk_status mmk_guard_run(mmk_fault_record *record, void (*work)(void *context) noexcept nogil,
+                             void *context)
     bint mmk_guard_owes_me(mmk_fault_record *record)
     void mmk_guard_recall(mmk_fault_record *record, mmk_fault *fault)
     bint mmk_guard_untold(mmk_fault_record *record)
@@ -236,3 +238,14 @@ cdef extern from "os/os.h" nogil:
     mmk_status mmk_os_file_resize(mmk_handle file, uint64_t size_bytes)
     mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,
                              mmk_cached *cached)
+
+# What works on memory step by step, and knows nothing of Python.
+ctypedef void (*visitor)(void *context) noexcept nogil
+
+
+cdef class Visited:
+    """Memory that other extensions may work on: held meanwhile, and its faults are seen."""
+    cdef const unsigned char *_enter(self, size_t *size) except NULL
+    cdef void _leave(self) noexcept
+    cdef bint _visit(self, visitor work, void *context, size_t offset, size_t length) noexcept nogil
+    cdef object _lost(self)

@@ -30,7 +30,10 @@ class Span:
     def __release_buffer__(self, buffer: memoryview, /) -> None: ...
 
 @disjoint_base
-class Region:
+class Visited: ...
+
+@disjoint_base
+class Region(Visited):
     path: str | None
     mode: str
     @property

@@ -244,9 +244,27 @@ cdef class Span:
             mmk_region_unexport(&region.c)
 
 
+cdef class Visited:
+
+    cdef const unsigned char *_enter(self, size_t *size) except NULL:
+        """Where the memory is, until `_leave()`."""
+        raise NotImplementedError
+
+    cdef void _leave(self) noexcept:
+        pass
+
+    cdef bint _visit(self, visitor work, void *context, size_t offset,
+                     size_t length) noexcept nogil:
+        """Have `work` touch a range; False if bytes of it were lost."""
+        return False
+
+    cdef object _lost(self):
+        """The exception that says what was lost."""
+
+
 # What it refers to forms no cycles; and its place must not go before it is unmapped.
 @cython.no_gc_clear
-cdef class Region:
+cdef class Region(Visited):
     """One mapped segment; Mapping adds the policy."""
 
     cdef mmk_region c
@@ -713,6 +731,31 @@ cdef class Region:
 
     def __releasebuffer__(self, Py_buffer *view):
         mmk_region_unexport(&self.c)
+
+    cdef const unsigned char *_enter(self, size_t *size) except NULL:
+        self._pin()
+        try:
+            ensure_guard()
+        except BaseException:
+            mmk_region_unpin(&self.c)
+            raise
+        size[0] = self.c.size_bytes
+        return <const unsigned char *>(self.c.data if self.c.data != NULL else <void *>NOTHING)
+
+    cdef void _leave(self) noexcept:
+        mmk_region_unpin(&self.c)
+
+    cdef bint _visit(self, visitor work, void *context, size_t offset,
+                     size_t length) noexcept nogil:
+        cdef mmk_status status = mmk_guard_run(&self.c.faults, work, context)
+        if status != MMK_FAULTED and not mmk_region_fault_state(&self.c):
+            return True
+        # A fault elsewhere is not this range's.
+        return not (mmk_guard_owes_me(&self.c.faults)
+                    or mmk_guard_damaged(&self.c.faults, self.c.data + offset, length))
+
+    cdef object _lost(self):
+        return self._fault()
 
     # --- items --------------------------------------------------------------------------------
 

@@ -38,11 +38,18 @@ class MappingFault(OSError):
         device gave) or ``"no memory"`` (ENOMEM).
     errno : int
         The system's error number for that cause.
+    found : object
+        What a search had found before it met the fault, in the form in which it returns it; None
+        where nothing was searched for.
+    searched : int or None
+        The offset in the mapping up to which `found` is complete.
     """
 
     offset: int
     count: int
     cause: str
+    found: object = None
+    searched: int | None = None
 
     def __init__(
         self,
@@ -63,7 +70,8 @@ class MappingFault(OSError):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with every attribute, so that a worker process can raise it in its parent."""
         args = (self.errno, self.strerror, self.filename)
-        return (_remake_fault, (args, self.offset, self.count, self.cause))
+        state = {"found": self.found, "searched": self.searched}
+        return (_remake_fault, (args, self.offset, self.count, self.cause), state)
 
 
 def _remake_fault(

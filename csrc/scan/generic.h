@@ -1,0 +1,330 @@
+/* The kernels, written once. An instruction set includes this after defining
+ *
+ *     NAME            its name, as an identifier
+ *     TARGET          the attribute that lets a function use it, or nothing
+ *     VECTOR          bytes that are loaded together; LOAD(pointer), SPLAT(byte), OR(v, w)
+ *     MATCH           which of them are equal; EQUAL(v, w), BOTH(m, n), EITHER(m, n), SOME(m)
+ *     VECTORS         how many make up a block of 64 bytes
+ *     BITS(matches)   the set of a block's matches, from VECTORS of them
+ *     SUM             counts matches: SUM_NONE, SUM_ADD(sum, match), SUM_TOTAL(sum), valid for
+ *     SUM_MOST        that many matches
+ *
+ * In outline, each kernel is
+ *
+ *     for each block of 64 positions: compare, and leave if something matches
+ *     the rest: the last 64 positions once more, without those that were seen;
+ *               fewer than 64 in all are copied to where 64 can be loaded
+ *
+ * so that nothing before or after the range is read. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "mmk/scan.h"
+#include "os/compiler.h"
+#include "scan/bits.h"
+
+#define VECTOR_BYTES (MMK_BLOCK / VECTORS)
+#define JOINED(a, b) a##b
+#define JOIN(a, b) JOINED(a, b)
+#define KERNEL(name) JOIN(JOIN(name, _), NAME)
+#define QUOTED(text) #text
+#define QUOTE(text) QUOTED(text)
+
+/* --- one block ------------------------------------------------------------------------------- */
+
+/* The positions of a block at which a probe matches. */
+TARGET static MMK_INLINE uint64_t probe_bits(const unsigned char *block, mmk_probe probe) {
+    MATCH matches[VECTORS];
+    VECTOR byte = SPLAT(probe.byte), fold = SPLAT(probe.fold);
+    for (unsigned v = 0; v < VECTORS; v++)
+        matches[v] = EQUAL(OR(LOAD(block + v * VECTOR_BYTES), fold), byte);
+    return BITS(matches);
+}
+
+TARGET static MMK_INLINE uint64_t byte_bits(const unsigned char *block, unsigned char byte) {
+    return probe_bits(block, (mmk_probe){0, byte, 0});
+}
+
+/* Positions at which all probes match: of a whole block, and of fewer than 64. */
+TARGET static uint64_t whole_block(const unsigned char *block, const mmk_probe *probes,
+                                   unsigned probe_count) {
+    uint64_t bits = UINT64_MAX;
+    for (unsigned p = 0; p < probe_count && bits != 0; p++)
+        bits &= probe_bits(block + probes[p].offset, probes[p]);
+    return bits;
+}
+
+TARGET static uint64_t part_block(const unsigned char *block, unsigned length,
+                                  const mmk_probe *probes, unsigned probe_count) {
+    unsigned char copy[MMK_BLOCK] = {0};
+    uint64_t bits = mmk__bits_below(length);
+    for (unsigned p = 0; p < probe_count && bits != 0; p++) {
+        memcpy(copy, block + probes[p].offset, length);
+        bits &= probe_bits(copy, probes[p]);
+    }
+    return bits;
+}
+
+/* --- all probes match ------------------------------------------------------------------------- */
+
+/* The first probes of a search in registers; those beyond are looked at where these match. */
+typedef struct {
+    VECTOR byte[3], fold[3];
+    size_t offset[3];
+} LOADED;
+
+TARGET static MMK_INLINE LOADED load_probes(const mmk_probe *probes, unsigned count) {
+    LOADED loaded;
+    for (unsigned p = 0; p < count; p++) {
+        loaded.byte[p] = SPLAT(probes[p].byte);
+        loaded.fold[p] = SPLAT(probes[p].fold);
+        loaded.offset[p] = probes[p].offset;
+    }
+    return loaded;
+}
+
+/* `count` and `folds` are constants where this is used. */
+TARGET static MMK_INLINE uint64_t loaded_bits(const unsigned char *block, const LOADED *probes,
+                                              unsigned count, bool folds) {
+    MATCH matches[VECTORS];
+    for (unsigned v = 0; v < VECTORS; v++) {
+        for (unsigned p = 0; p < count; p++) {
+            VECTOR bytes = LOAD(block + probes->offset[p] + v * VECTOR_BYTES);
+            if (folds)
+                bytes = OR(bytes, probes->fold[p]);
+            MATCH match = EQUAL(bytes, probes->byte[p]);
+            matches[v] = p == 0 ? match : BOTH(matches[v], match);
+        }
+    }
+    MATCH some = matches[0];
+    for (unsigned v = 1; v < VECTORS; v++)
+        some = EITHER(some, matches[v]);
+    return SOME(some) ? BITS(matches) : 0;
+}
+
+/* The bodies of next() and previous(): `first` probes in registers, the rest in memory. */
+TARGET static MMK_INLINE bool next_block(const unsigned char *text, size_t from, size_t stop,
+                                         const mmk_probe *probes, unsigned probe_count,
+                                         unsigned first, bool folds, size_t *at, uint64_t *hits) {
+    LOADED loaded = load_probes(probes, first);
+    size_t base = from;
+    for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
+        /* Safety: the range is readable up to stop - 1 + the largest offset. */
+        uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
+        if (bits == 0)
+            continue;
+        if (probe_count > first)
+            bits &= whole_block(text + base, probes + first, probe_count - first);
+        if (bits != 0) {
+            *at = base;
+            *hits = bits;
+            return true;
+        }
+    }
+    *at = base;
+    return false;
+}
+
+TARGET static MMK_INLINE bool previous_block(const unsigned char *text, size_t from, size_t stop,
+                                             const mmk_probe *probes, unsigned probe_count,
+                                             unsigned first, bool folds, size_t *at,
+                                             uint64_t *hits) {
+    LOADED loaded = load_probes(probes, first);
+    size_t base = stop;
+    while (base - from >= MMK_BLOCK) {
+        base -= MMK_BLOCK;
+        uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
+        if (bits == 0)
+            continue;
+        if (probe_count > first)
+            bits &= whole_block(text + base, probes + first, probe_count - first);
+        if (bits != 0) {
+            *at = base;
+            *hits = bits;
+            return true;
+        }
+    }
+    *at = base;
+    return false;
+}
+
+/* Calls a body with constants for the number of probes in registers and for folding. */
+#define SPECIALISED(body)                                                                         \
+    (folds ? probe_count == 1   ? body(text, from, stop, probes, 1, 1, true, at, hits)            \
+             : probe_count == 2 ? body(text, from, stop, probes, 2, 2, true, at, hits)            \
+                                : body(text, from, stop, probes, probe_count, 3, true, at, hits)  \
+     : probe_count == 1 ? body(text, from, stop, probes, 1, 1, false, at, hits)                   \
+     : probe_count == 2 ? body(text, from, stop, probes, 2, 2, false, at, hits)                   \
+                        : body(text, from, stop, probes, probe_count, 3, false, at, hits))
+
+static bool any_folds(const mmk_probe *probes, unsigned probe_count) {
+    unsigned char folds = 0;
+    for (unsigned p = 0; p < probe_count; p++)
+        folds |= probes[p].fold;
+    return folds != 0;
+}
+
+TARGET static bool KERNEL(next)(const unsigned char *text, size_t from, size_t stop,
+                                const mmk_probe *probes, unsigned probe_count, size_t *at,
+                                uint64_t *hits) {
+    bool folds = any_folds(probes, probe_count);
+    if (stop <= from)
+        return false;
+    if (SPECIALISED(next_block))
+        return true;
+    if (*at == stop)
+        return false;
+    if (stop - from >= MMK_BLOCK)
+        *hits = whole_block(text + stop - MMK_BLOCK, probes, probe_count) >>
+                (*at - (stop - MMK_BLOCK));
+    else
+        *hits = part_block(text + from, (unsigned)(stop - from), probes, probe_count);
+    return *hits != 0;
+}
+
+TARGET static bool KERNEL(previous)(const unsigned char *text, size_t from, size_t stop,
+                                    const mmk_probe *probes, unsigned probe_count, size_t *at,
+                                    uint64_t *hits) {
+    bool folds = any_folds(probes, probe_count);
+    if (stop <= from)
+        return false;
+    if (SPECIALISED(previous_block))
+        return true;
+    if (*at == from)
+        return false;
+    unsigned left = (unsigned)(*at - from);
+    *at = from;
+    if (stop - from >= MMK_BLOCK)
+        *hits = whole_block(text + from, probes, probe_count) & mmk__bits_below(left);
+    else
+        *hits = part_block(text + from, left, probes, probe_count);
+    return *hits != 0;
+}
+
+/* --- any of a few bytes ----------------------------------------------------------------------- */
+
+TARGET static MMK_INLINE uint64_t any_bits(const unsigned char *block, const VECTOR *bytes,
+                                           unsigned count) {
+    MATCH matches[VECTORS];
+    for (unsigned v = 0; v < VECTORS; v++) {
+        VECTOR loaded = LOAD(block + v * VECTOR_BYTES);
+        matches[v] = EQUAL(loaded, bytes[0]);
+        for (unsigned b = 1; b < count; b++)
+            matches[v] = EITHER(matches[v], EQUAL(loaded, bytes[b]));
+    }
+    MATCH some = matches[0];
+    for (unsigned v = 1; v < VECTORS; v++)
+        some = EITHER(some, matches[v]);
+    return SOME(some) ? BITS(matches) : 0;
+}
+
+TARGET static MMK_INLINE bool any_block(const unsigned char *text, size_t from, size_t stop,
+                                        const VECTOR *bytes, unsigned count, size_t *at,
+                                        uint64_t *hits) {
+    size_t base = from;
+    for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
+        uint64_t bits = any_bits(text + base, bytes, count);
+        if (bits != 0) {
+            *at = base;
+            *hits = bits;
+            return true;
+        }
+    }
+    *at = base;
+    if (base == stop)
+        return false;
+    if (stop - from >= MMK_BLOCK) {
+        *hits = any_bits(text + stop - MMK_BLOCK, bytes, count) >> (base - (stop - MMK_BLOCK));
+    } else {
+        unsigned char copy[MMK_BLOCK] = {0};
+        memcpy(copy, text + from, stop - from);
+        *hits = any_bits(copy, bytes, count) & mmk__bits_below((unsigned)(stop - from));
+    }
+    return *hits != 0;
+}
+
+TARGET static bool KERNEL(any)(const unsigned char *text, size_t from, size_t stop,
+                               const unsigned char *bytes, unsigned byte_count, size_t *at,
+                               uint64_t *hits) {
+    VECTOR loaded[4];
+    if (stop <= from)
+        return false;
+    for (unsigned b = 0; b < 4; b++) /* repeated, the last one does no harm */
+        loaded[b] = SPLAT(bytes[b < byte_count ? b : byte_count - 1]);
+    return byte_count == 1   ? any_block(text, from, stop, loaded, 1, at, hits)
+           : byte_count == 2 ? any_block(text, from, stop, loaded, 2, at, hits)
+                             : any_block(text, from, stop, loaded, 4, at, hits);
+}
+
+/* --- counting --------------------------------------------------------------------------------- */
+
+/* Four sums, so that no addition waits for the one before. */
+#define SUMS 4
+
+TARGET static size_t KERNEL(count)(const unsigned char *text, size_t length, unsigned char byte) {
+    const size_t step = SUMS * VECTOR_BYTES;
+    VECTOR wanted = SPLAT(byte);
+    size_t total = 0, at = 0;
+    while (length - at >= step) {
+        SUM sums[SUMS];
+        for (unsigned s = 0; s < SUMS; s++)
+            sums[s] = SUM_NONE;
+        size_t steps = (length - at) / step;
+        steps = steps < SUM_MOST ? steps : SUM_MOST;
+        for (size_t i = 0; i < steps; i++, at += step)
+            for (unsigned s = 0; s < SUMS; s++)
+                sums[s] = SUM_ADD(sums[s], EQUAL(LOAD(text + at + s * VECTOR_BYTES), wanted));
+        for (unsigned s = 0; s < SUMS; s++)
+            total += SUM_TOTAL(sums[s]);
+    }
+    for (; length - at >= MMK_BLOCK; at += MMK_BLOCK)
+        total += mmk__bits_count(byte_bits(text + at, byte));
+    if (length > at) {
+        mmk_probe probe = {0, byte, 0};
+        total += mmk__bits_count(part_block(text + at, (unsigned)(length - at), &probe, 1));
+    }
+    return total;
+}
+
+/* --- listing ---------------------------------------------------------------------------------- */
+
+/* Most blocks have none or one of what is listed; that a block has more is seldom enough for the
+ * processor to guess well. */
+#define LISTING(function, number)                                                                 \
+    TARGET static size_t function(const unsigned char *text, size_t from, size_t stop,            \
+                                  unsigned char byte, number base, number *out, size_t capacity,  \
+                                  size_t *resume) {                                               \
+        mmk_probe probe = {0, byte, 0};                                                           \
+        size_t done = 0, at = from;                                                               \
+        while (at < stop) {                                                                       \
+            unsigned length = stop - at < MMK_BLOCK ? (unsigned)(stop - at) : MMK_BLOCK;          \
+            uint64_t bits = length == MMK_BLOCK ? byte_bits(text + at, byte)                      \
+                                                : part_block(text + at, length, &probe, 1);       \
+            size_t room = capacity - done;                                                        \
+            if (room < MMK_BLOCK && mmk__bits_count(bits) > room) {                               \
+                for (; done < capacity; bits &= bits - 1)                                         \
+                    out[done++] = (number)(base + at + mmk__bits_first(bits));                    \
+                at += mmk__bits_first(bits);                                                      \
+                break;                                                                            \
+            }                                                                                     \
+            for (; bits != 0; bits &= bits - 1)                                                   \
+                out[done++] = (number)(base + at + mmk__bits_first(bits));                        \
+            at += length;                                                                         \
+        }                                                                                         \
+        *resume = at;                                                                             \
+        return done;                                                                              \
+    }
+
+LISTING(KERNEL(list32), uint32_t)
+LISTING(KERNEL(list64), uint64_t)
+
+const mmk_kernels JOIN(mmk__kernels_, NAME) = {
+    .name = QUOTE(NAME),
+    .count = KERNEL(count),
+    .next = KERNEL(next),
+    .previous = KERNEL(previous),
+    .any = KERNEL(any),
+    .list32 = KERNEL(list32),
+    .list64 = KERNEL(list64),
+};

@@ -1,0 +1,52 @@
+"""The scanning kernels, as Cython sees them."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "stdbool.h" nogil:
+    ctypedef bint c_bool "bool"
+
+cdef extern from "mmk/scan.h" nogil:
+    const size_t MMK_NOWHERE
+    ctypedef struct mmk_kernels:
+        const char *name
+        size_t (*count)(const unsigned char *text, size_t length,
+                        unsigned char byte) noexcept nogil
+        size_t (*list32)(const unsigned char *text, size_t start, size_t stop, unsigned char byte,
+                         uint32_t base, uint32_t *out, size_t capacity,
+                         size_t *resume) noexcept nogil
+    const mmk_kernels *mmk_kernels_best()
+    const mmk_kernels *mmk_kernels_at(unsigned index)
+    const mmk_kernels *mmk_kernels_named(const char *name)
+
+    ctypedef struct mmk_needle:
+        size_t size
+        c_bool fold
+    void mmk_fold(unsigned char *bytes, size_t size)
+    void mmk_needle_study(mmk_needle *needle, const unsigned char *bytes, size_t size, c_bool fold)
+    ctypedef struct mmk_search:
+        const mmk_kernels *kernels
+        c_bool linear
+    void mmk_search_begin(mmk_search *search, const mmk_kernels *kernels, const mmk_needle *needle,
+                          const unsigned char *sample, size_t sample_size)
+    size_t mmk_search_list(mmk_search *search, const unsigned char *text, size_t start, size_t stop,
+                           size_t end, c_bool overlapping, uint64_t base, uint64_t *out,
+                           size_t capacity, size_t *resume)
+    size_t mmk_search_last(mmk_search *search, const unsigned char *text, size_t start, size_t stop,
+                           size_t end)
+
+    ctypedef struct mmk_finder:
+        pass
+    mmk_finder mmk_search_finder(mmk_search *search)
+    ctypedef struct mmk_line:
+        uint64_t offset
+        uint64_t size
+        uint64_t start
+        uint64_t end
+        uint64_t number
+    ctypedef struct mmk_line_count:
+        size_t counted
+        size_t start
+        uint64_t number
+    size_t mmk_lines_list(mmk_line_count *lines, const mmk_kernels *kernels, mmk_finder finder,
+                          const unsigned char *text, size_t start, size_t stop, size_t end,
+                          c_bool once, mmk_line *out, size_t capacity, size_t *resume)
