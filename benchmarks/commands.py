@@ -1,5 +1,6 @@
 """Command lines as ways: mmapkit's own, and those of other programs."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ from benchmarks.harness import Role, Way
 OURS = (sys.executable, "-m", "mmapkit")
 # Its own settings might be anybody's; and none of the texts is binary.
 RIPGREP = ("rg", "--no-config", "--color=never", "--text")
+
+# Python is to start as it does where a package is installed: with its modules compiled.
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 def command(
@@ -32,8 +36,12 @@ def command(
     if shutil.which(words[0]) is None:
         return []
 
+    variables = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
+
     def run() -> bytes:
-        done = subprocess.run([*words, str(path)], stdout=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            [*words, str(path)], stdout=subprocess.PIPE, env=variables, check=False
+        )
         if done.returncode not in (0, 1):
             raise RuntimeError(f"{' '.join(words)} ended with status {done.returncode}")
         return done.stdout

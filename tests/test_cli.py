@@ -76,7 +76,7 @@ def test_text_commands_start_without_numpy_and_rich(args, run_python, tmp_path):
     (tmp_path / "file").write_bytes(b"a line\n")
     script = (
         "import sys; from mmapkit.cli import main; status = main(sys.argv[1:]);"
-        "loaded = {'numpy', 'rich', 'typing', 'asyncio', 'json'} & set(sys.modules);"
+        "loaded = {'numpy', 'rich', 'asyncio', 'json', 'shutil'} & set(sys.modules);"
         "sys.exit(f'{status} {loaded}' if status or loaded else 0)"
     )
     run_python(script, *args)

@@ -116,6 +116,20 @@ def test_most_lines(search):
     assert search("-m", "1", "-n", "-o", "0", "log") == (0, b"1:0\n" * 3, b"")  # of one line
 
 
+def test_most_lines_are_not_followed_by_a_search_for_more(search, monkeypatch):
+    real = mmapkit.search
+    asked = []
+
+    def counting(*args, **options):
+        for hit in real(*args, **options):
+            asked.append(hit.line_number)
+            yield hit
+
+    monkeypatch.setattr(mmapkit, "search", counting)
+    assert search("-m", "1", "-o", "-b", "timeout", "log")[1].count(b"\n") == 2
+    assert 5 not in asked
+
+
 def test_no_line_spans_two_unless_asked_for(search):
     assert search(r"started[^x]*ERROR", "log")[0] == 1
     expected = b"1:10:00 INFO started\n2:" + LOG.splitlines()[1] + b"\n"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import mmapkit
 from mmapkit.cli.inputs import opened
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     """Search; 0 if there was a match, 1 if there was none, 2 after an error."""
     options = _parser().parse_args(arguments)
     try:
-        pattern = _pattern(options)
+        search = _Search(options)
     except re.error as error:
         return complain(f"the pattern {options.pattern!r} is wrong: {error}", ERROR)
     output = Output()
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in options.files:
         try:
             with opened(name) as text:
-                found |= report.file(os.fsencode(name), text, _blocks(text, pattern, options))
+                found |= report.file(os.fsencode(name), text, search.hits(text))
         except OSError as error:
             output.flush()
             complain(describe(error))
@@ -54,14 +55,52 @@ def main(arguments: Sequence[str]) -> int:
     return FOUND if found else NOT_FOUND
 
 
-def _pattern(options: argparse.Namespace) -> bytes | re.Pattern[bytes]:
-    text = os.fsencode(options.pattern)
-    if options.fixed_string:
-        return text
-    return re.compile(text, re.IGNORECASE if options.ignore_case else 0)
-
-
 # --- what is found --------------------------------------------------------------------------------
+
+
+class _Search:
+    """What is looked for, and how."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Compile the pattern; raises `re.error`."""
+        source = os.fsencode(options.pattern)
+        self.pattern: bytes | re.Pattern[bytes] = source
+        self.whole_text = b"\n" in source
+        if not options.fixed_string:
+            from mmapkit.text.engines import engine_of
+
+            self.pattern = re.compile(source, re.IGNORECASE if options.ignore_case else 0)
+            self.whole_text = engine_of(self.pattern).analysis.whole_text
+        self.whole_text |= options.multiline
+        self.ignore_case = options.ignore_case and options.fixed_string
+        self.threads = options.threads
+        self.most_lines = options.max_count
+
+    def hits(self, text: Mapping | bytes) -> Iterator[Hit]:
+        """The matches in a text, on as many lines as are wanted."""
+        hits = self._all(text, self.whole_text, self.threads)
+        return hits if self.most_lines is None else self._first(text, hits, self.most_lines)
+
+    def _all(self, text: Mapping | bytes, whole_text: bool, threads: int) -> Iterator[Hit]:
+        return mmapkit.search(
+            text, self.pattern, ignore_case=self.ignore_case, multiline=whole_text, threads=threads
+        )
+
+    def _first(self, text: Mapping | bytes, hits: Iterator[Hit], most: int) -> Iterator[Hit]:
+        lines = line_number = 0
+        for hit in hits:
+            if hit.line_number != line_number:
+                lines += 1
+                line_number = hit.line_number
+                if lines > most:
+                    return
+                if lines == most and not self.whole_text:
+                    # Asking for the next match might go through the rest of the file.
+                    start = mmapkit.rfind(text, b"\n", 0, hit.offset) + 1
+                    for other in self._all(hit.line, True, 1):
+                        yield hit._replace(offset=start + other.offset, end=start + other.end)
+                    return
+            yield hit
 
 
 class _Block:
@@ -76,22 +115,7 @@ class _Block:
         self.hits = [hit]
 
 
-def _blocks(
-    text: Mapping | bytes, pattern: bytes | re.Pattern[bytes], options: argparse.Namespace
-) -> Iterator[_Block]:
-    """Search a text, and put the matches together that are on the same lines."""
-    hits = mmapkit.search(
-        text,
-        pattern,
-        ignore_case=options.ignore_case and options.fixed_string,  # in a regex it is compiled
-        multiline=options.multiline or None,
-        threads=options.threads,
-    )
-    most = 1 if options.files_with_matches else options.max_count
-    return islice(_put_together(text, hits), most)
-
-
-def _put_together(text: Mapping | bytes, hits: Iterator[Hit]) -> Iterator[_Block]:
+def _blocks(text: Mapping | bytes, hits: Iterator[Hit]) -> Iterator[_Block]:
     block = None
     for hit in hits:
         if block is None or hit.offset > block.end:
@@ -117,29 +141,22 @@ def _line_end(text: Mapping | bytes, hit: Hit) -> int:
 
 
 class _Report:
-    """Prints what was found in each file: here, the lines."""
+    """Prints what is found in each file, in a way of its own."""
 
     def __init__(self, options: argparse.Namespace, output: Output) -> None:
-        self.write = output.write
         self.output = output
         self.options = options
         self.colour = output.wants_colour(options.color)
 
-    def file(self, name: bytes, text: Mapping | bytes, blocks: Iterator[_Block]) -> bool:
+    def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
         """Report on one file; tell whether there was a match."""
-        found = False
-        for block in blocks:
-            self.block(name, text, block)
-            found = True
-        return found
+        raise NotImplementedError
 
-    def block(self, name: bytes, text: Mapping | bytes, block: _Block) -> None:
-        """Print each of its lines."""
-        start = block.start
-        lines = bytes(text[start : block.end]).split(b"\n")
-        for number, line in enumerate(lines, block.line_number):
-            self.write(self.prefix(name, number, start) + self.marked(line, start, block) + b"\n")
-            start += len(line) + 1
+    def write_object(self, **fields: bytes | int) -> None:
+        """Write a line of JSON."""
+        from mmapkit.cli.jsonlines import write_object
+
+        write_object(self.output, **fields)
 
     def prefix(self, name: bytes, number: int | None = None, offset: int | None = None) -> bytes:
         """The file's name, the line's number and the offset, where they are asked for."""
@@ -154,6 +171,7 @@ class _Report:
         return b"".join(part + colon for part in parts)
 
     def paint(self, colour: bytes, data: bytes) -> bytes:
+        """Some bytes in colour, if there is any."""
         return b"\x1b[%bm%b\x1b[m" % (colour, data) if self.colour else data
 
     def marked(self, line: bytes, start: int, block: _Block) -> bytes:
@@ -169,75 +187,81 @@ class _Report:
         return b"".join([*parts, line[at:]])
 
 
+class _Lines(_Report):
+    """The lines with matches."""
+
+    def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
+        block = None
+        for block in _blocks(text, hits):
+            start = block.start
+            lines = bytes(text[start : block.end]).split(b"\n")
+            for number, line in enumerate(lines, block.line_number):
+                prefix = self.prefix(name, number, start)
+                self.output.write(prefix + self.marked(line, start, block) + b"\n")
+                start += len(line) + 1
+        return block is not None
+
+
 class _Matches(_Report):
     """The matches alone, those that are not empty."""
 
-    def block(self, name: bytes, text: Mapping | bytes, block: _Block) -> None:
-        for hit in block.hits:
+    def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
+        hit = None
+        for hit in hits:
             if hit.offset < hit.end:
                 match = self.paint(MATCH, bytes(text[hit.offset : hit.end]))
-                self.write(self.prefix(name, hit.line_number, hit.offset) + match + b"\n")
+                prefix = self.prefix(name, hit.line_number, hit.offset)
+                self.output.write(prefix + match + b"\n")
+        return hit is not None
 
 
 class _Counts(_Report):
-    """How many lines have a match, or how many runs of lines have one that spans them."""
+    """How many lines have a match, or have one begin on them."""
 
-    def file(self, name: bytes, text: Mapping | bytes, blocks: Iterator[_Block]) -> bool:
-        count = sum(1 for _ in blocks)
-        self.count(name, count)
+    def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
+        count = sum(1 for _ in groupby(hits, attrgetter("line_number")))
+        if self.options.json:
+            self.write_object(file=name, count=count)
+        else:
+            self.output.write(self.prefix(name) + b"%d\n" % count)
         return count > 0
-
-    def count(self, name: bytes, count: int) -> None:
-        self.write(self.prefix(name) + b"%d\n" % count)
 
 
 class _Names(_Report):
     """The names of the files that have a match."""
 
-    def block(self, name: bytes, text: Mapping | bytes, block: _Block) -> None:
-        self.write(self.paint(NAME, name) + b"\n")
+    def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
+        if next(hits, None) is None:
+            return False
+        if self.options.json:
+            self.write_object(file=name)
+        else:
+            self.output.write(self.paint(NAME, name) + b"\n")
+        return True
 
 
-class _JsonMatches(_Report):
-    def block(self, name: bytes, text: Mapping | bytes, block: _Block) -> None:
-        from mmapkit.cli.jsonlines import write_object
+class _Objects(_Report):
+    """The matches in JSON, with their lines or alone."""
 
-        for hit in block.hits:
-            what = {"line": bytes(hit.line)}
+    def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
+        hit = None
+        for hit in hits:
+            where = {"line_number": hit.line_number, "offset": hit.offset, "end": hit.end}
             if self.options.only_matching:
-                what = {"match": bytes(text[hit.offset : hit.end])}
-            write_object(
-                self.output,
-                file=name,
-                line_number=hit.line_number,
-                offset=hit.offset,
-                end=hit.end,
-                **what,
-            )
+                self.write_object(file=name, **where, match=bytes(text[hit.offset : hit.end]))
+            else:
+                self.write_object(file=name, **where, line=bytes(hit.line))
+        return hit is not None
 
 
-class _JsonCounts(_Counts):
-    def count(self, name: bytes, count: int) -> None:
-        from mmapkit.cli.jsonlines import write_object
-
-        write_object(self.output, file=name, count=count)
-
-
-class _JsonNames(_Report):
-    def block(self, name: bytes, text: Mapping | bytes, block: _Block) -> None:
-        from mmapkit.cli.jsonlines import write_object
-
-        write_object(self.output, file=name)
-
-
-def _report(options: argparse.Namespace) -> Callable[[argparse.Namespace, Output], _Report]:
+def _report(options: argparse.Namespace) -> type[_Report]:
     if options.count:
-        return _JsonCounts if options.json else _Counts
+        return _Counts
     if options.files_with_matches:
-        return _JsonNames if options.json else _Names
+        return _Names
     if options.json:
-        return _JsonMatches
-    return _Matches if options.only_matching else _Report
+        return _Objects
+    return _Matches if options.only_matching else _Lines
 
 
 # --- the command line -----------------------------------------------------------------------------
