@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmapkit.ragged import RaggedArray, create_ragged, open_ragged
     from mmapkit.saving import save_npz
     from mmapkit.sharded import ShardedArray, open_sharded
+    from mmapkit.text.find import count, find, find_all, rfind, split
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,12 @@ __all__ = [
     "RaggedArray",
     "open_ragged",
     "create_ragged",
+    # text
+    "find",
+    "rfind",
+    "count",
+    "find_all",
+    "split",
     # passes
     "blocks",
     "map_blocks",
@@ -77,6 +84,11 @@ _LAZY = {
     "register_format": "formats.registry",
     "ShardedArray": "sharded",
     "open_sharded": "sharded",
+    "find": "text.find",
+    "rfind": "text.find",
+    "count": "text.find",
+    "find_all": "text.find",
+    "split": "text.find",
     "blocks": "passes.sources",
     "map_blocks": "passes.parallel",
     "Blocks": "passes.running",

@@ -121,9 +121,7 @@ def map_blocks(
 
 def _worker_count(workers: int | None) -> int:
     if workers is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return count_cores()
     found = operator.index(workers)
     if found < 1:
         raise ValueError(f"workers must be at least 1, not {found}")

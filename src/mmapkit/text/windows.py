@@ -1,0 +1,163 @@
+"""How a text is walked through: at once where it is in memory, in bounded memory where it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+
+from mmapkit.cores import count_cores
+from mmapkit.mapping import Mapping
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this package
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+    from contextlib import AbstractContextManager
+    from typing import Any, Self
+
+    from mmapkit.passes.progress import Report
+
+__all__ = ["Crew", "size_of", "windows"]
+
+# Of what is in memory, so much at a time if somebody wants to hear how far it is, or threads share
+# it: long enough for a call of each to be nothing.
+WARM_BYTES = 64 << 20
+# A range up to this size is not worth asking where it is.
+SMALL_BYTES = 4 << 20
+# A thread gets no less than this.
+SHARE_BYTES = 1 << 20
+
+
+def size_of(text: Any) -> int:
+    """Bytes of a mapping or of anything with a buffer.
+
+    Raises
+    ------
+    TypeError
+        If there is no buffer; of a str it says how to encode it.
+    BufferError or ValueError
+        If its bytes do not lie together, or it is closed.
+    """
+    if isinstance(text, Mapping):
+        text._require_open_for("search it")
+        return text.size
+    if isinstance(text, str):
+        raise TypeError("bytes are searched, not str: give text.encode()")
+    try:
+        with memoryview(text) as view:
+            if not view.c_contiguous:
+                raise BufferError("the bytes to search have to lie together (C-contiguous)")
+            return view.nbytes
+    except TypeError:
+        raise TypeError(
+            "a Mapping or an object with a buffer of bytes is searched, not "
+            f"{type(text).__name__}"
+        ) from None
+
+
+def windows(
+    text: Any, start: int, stop: int, *, progress: bool | Report = False, cut: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Give ranges that adjoin and make up [start, stop); each is to be worked on before the next.
+
+    What is not in memory is read ahead of the work, and leaves memory behind it. With `cut`, or
+    `progress` to tell, what is in memory comes in ranges, too; otherwise in one.
+    """
+    with _telling(progress, stop - start) as tell:
+        for first, last in _ranges(text, start, stop, cut or bool(progress)):
+            yield first, last
+            tell(last - start)
+
+
+def _telling(
+    progress: bool | Report, total: int
+) -> AbstractContextManager[Callable[[int], object]]:
+    if progress is False:  # the usual one: spares an import
+        return contextlib.nullcontext(lambda done: None)
+    from mmapkit.passes.progress import progress_for
+
+    return progress_for(progress, total)
+
+
+def _ranges(text: Any, start: int, stop: int, cut: bool) -> Iterator[tuple[int, int]]:
+    at = start
+    while at < stop:
+        size = min(WARM_BYTES, stop - at) if cut else stop - at
+        if not _in_memory(text, at, size):
+            yield from _cold(text, at, stop)
+            return
+        yield at, at + size
+        at += size
+
+
+def _in_memory(text: Any, start: int, size: int) -> bool:
+    if not isinstance(text, Mapping) or text.backend not in ("map", "map-private"):
+        return True
+    if size <= SMALL_BYTES:
+        return True
+    found = text._cached_pages(start, size)
+    if found is None:
+        from mmapkit.residency import estimate
+
+        share = estimate(text, start, size)
+        return share is None or share >= 1
+    return found[0] >= found[1]
+
+
+def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    from mmapkit.passes.sources import of_range
+
+    with of_range(mapping, start, stop) as blocks:
+        at = start
+        for block in blocks:
+            size = len(block)
+            block.release()
+            yield at, at + size
+            at += size
+
+
+class Crew:
+    """Threads that share the ranges of one call; or the caller's own thread alone.
+
+    A context manager. However the block is left, no thread works on after it.
+    """
+
+    def __init__(self, threads: int | None) -> None:
+        """Ask for so many threads; None for one on each core."""
+        if threads is None:
+            threads = count_cores()
+        elif isinstance(threads, bool) or not hasattr(threads, "__index__"):
+            raise TypeError(f"threads must be an int or None, not {type(threads).__name__}")
+        elif threads.__index__() < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self.size: int = threads.__index__()
+        self._pool: ThreadPoolExecutor | None = None
+        self._interrupt = bytearray(1)
+
+    def __enter__(self) -> Self:
+        """Wait for work."""
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        """Send everybody home, at once if something went wrong."""
+        if self._pool is not None:
+            self._interrupt[0] = 1
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, work: Callable[..., Any], start: int, stop: int) -> Iterator[tuple[int, Any]]:
+        """Give `last` and work(first, last, interrupt) for parts that make up [start, stop)."""
+        parts = max(1, min(self.size, (stop - start) // SHARE_BYTES))
+        if parts == 1:
+            yield stop, work(start, stop, None)
+            return
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(self.size, "mmapkit-search")
+        cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
+        futures = [
+            self._pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)
+        ]
+        futures.reverse()
+        for last in cuts[1:]:  # popped, so that an error's frames hold no future with it
+            yield last, futures.pop().result()
