@@ -30,6 +30,8 @@ ERROR: Final = 2
 # What `grep --color` writes: ECMA-48, Select Graphic Rendition.
 MATCH, NAME, NUMBER, COLON = b"01;31", b"35", b"32", b"36"
 
+_SHORT_BYTES: Final = 1 << 16
+
 
 def main(arguments: Sequence[str]) -> int:
     """Search; 0 if there was a match, 1 if there was none, 2 after an error."""
@@ -96,7 +98,7 @@ class _Search:
                     return
                 if lines == most and not self.whole_text:
                     # Asking for the next match might go through the rest of the file.
-                    start = mmapkit.rfind(text, b"\n", 0, hit.offset) + 1
+                    start = _line_start(text, hit)
                     for other in self._all(hit.line, True, 1):
                         yield hit._replace(offset=start + other.offset, end=start + other.end)
                     return
@@ -108,33 +110,49 @@ class _Block:
 
     __slots__ = ("end", "hits", "line_number", "start")
 
-    def __init__(self, start: int, end: int, hit: Hit) -> None:
-        self.start = start
-        self.end = end  # of the last line, before its newline
+    def __init__(self, text: Mapping | bytes, hit: Hit) -> None:
+        self.start = _line_start(text, hit)
+        self.end = self.start + len(hit.line)  # of the last line, before its newline
         self.line_number = hit.line_number
         self.hits = [hit]
+        if bytes(text[self.end : self.end + 1]) == b"\r":
+            self.end += 1
+        self._reach(text, hit)
+
+    def add(self, text: Mapping | bytes, hit: Hit) -> None:
+        """Take one more match, that begins here, and the lines that it reaches into."""
+        self.hits.append(hit)
+        self._reach(text, hit)
+
+    def _reach(self, text: Mapping | bytes, hit: Hit) -> None:
+        # The last byte of the match may be the newline.
+        if hit.end > self.end + 1:
+            end = mmapkit.find(text, b"\n", hit.end - 1)
+            self.end = len(text) if end < 0 else end
 
 
 def _blocks(text: Mapping | bytes, hits: Iterator[Hit]) -> Iterator[_Block]:
     block = None
     for hit in hits:
-        if block is None or hit.offset > block.end:
-            if block is not None:
-                yield block
-            start = mmapkit.rfind(text, b"\n", 0, hit.offset) + 1
-            block = _Block(start, _line_end(text, hit), hit)
+        if block is None:
+            block = _Block(text, hit)
+        elif hit.offset <= block.end:
+            block.add(text, hit)
         else:
-            block.hits.append(hit)
-            if hit.end > block.end:
-                block.end = _line_end(text, hit)
+            yield block
+            block = _Block(text, hit)
     if block is not None:
         yield block
 
 
-def _line_end(text: Mapping | bytes, hit: Hit) -> int:
-    """Where the last line of a match ends; the last byte of the match may be the newline."""
-    end = mmapkit.find(text, b"\n", max(hit.offset, hit.end - 1))
-    return len(text) if end < 0 else end
+def _line_start(text: Mapping | bytes, hit: Hit) -> int:
+    """Where the line of a match begins; the match may begin with the ending of the line."""
+    lowest = max(0, hit.offset - len(hit.line) - len(b"\r\n"))
+    if hit.offset - lowest < _SHORT_BYTES:
+        found = bytes(text[lowest : hit.offset]).rfind(b"\n")  # cheaper than a search
+        return lowest + found + 1
+    found = mmapkit.rfind(text, b"\n", lowest, hit.offset)
+    return lowest if found < 0 else found + 1
 
 
 # --- what is printed ------------------------------------------------------------------------------
@@ -147,6 +165,7 @@ class _Report:
         self.output = output
         self.options = options
         self.colour = output.wants_colour(options.color)
+        self.colon = self.paint(COLON, b":")
 
     def file(self, name: bytes, text: Mapping | bytes, hits: Iterator[Hit]) -> bool:
         """Report on one file; tell whether there was a match."""
@@ -167,8 +186,8 @@ class _Report:
             parts.append(self.paint(NUMBER, b"%d" % number))
         if self.options.byte_offset and offset is not None:
             parts.append(self.paint(NUMBER, b"%d" % offset))
-        colon = self.paint(COLON, b":")
-        return b"".join(part + colon for part in parts)
+        parts.append(b"")
+        return self.colon.join(parts)
 
     def paint(self, colour: bytes, data: bytes) -> bytes:
         """Some bytes in colour, if there is any."""

@@ -237,7 +237,11 @@ def _offsets(numbers: _scan.Numbers) -> Offsets:
 
 
 def split(
-    text: type_of_text, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
+    text: type_of_text,
+    sep: bytes | bytearray | memoryview,
+    maxsplit: int = -1,
+    *,
+    views: bool = False,
 ) -> Iterator[Any]:
     """Iterate over the pieces of a text between separators, as `bytes.split(sep)` gives them.
 
@@ -300,8 +304,10 @@ def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
         return lambda begin, end: text.read(begin, end - begin)
     with memoryview(text) as view:
         whole = view.cast("B").toreadonly()
-    return (lambda begin, end: whole[begin:end]) if views else (
-        lambda begin, end: bytes(whole[begin:end])
+    return (
+        (lambda begin, end: whole[begin:end])
+        if views
+        else (lambda begin, end: bytes(whole[begin:end]))
     )
 
 
@@ -361,9 +367,7 @@ def bytes_of(sub: Any) -> bytes:
     try:
         return bytes(memoryview(sub))
     except TypeError:
-        raise TypeError(
-            f"bytes or a byte (int) are looked for, not {type(sub).__name__}"
-        ) from None
+        raise TypeError(f"bytes or a byte (int) are looked for, not {type(sub).__name__}") from None
 
 
 def _adjoin(

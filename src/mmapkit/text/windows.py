@@ -50,8 +50,7 @@ def size_of(text: Any) -> int:
             return view.nbytes
     except TypeError:
         raise TypeError(
-            "a Mapping or an object with a buffer of bytes is searched, not "
-            f"{type(text).__name__}"
+            f"a Mapping or an object with a buffer of bytes is searched, not {type(text).__name__}"
         ) from None
 
 
