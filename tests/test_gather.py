@@ -95,7 +95,7 @@ def test_every_width_and_many_rows(tmp_path, row):
 
 def test_several_threads_give_the_same(a, monkeypatch):
     monkeypatch.setattr(gathering, "THREADS_FROM_S", 0)
-    monkeypatch.setattr(gathering, "_cores", lambda: 4)
+    monkeypatch.setattr(gathering, "count_cores", lambda: 4)
     rows = np.random.default_rng(4).integers(-100, 100, 5001)
     assert np.array_equal(a.gather(rows), np.asarray(a)[rows])
     names = [thread.name for thread in threading.enumerate()]

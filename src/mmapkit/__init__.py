@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmapkit.ragged import RaggedArray, create_ragged, open_ragged
     from mmapkit.saving import save_npz
     from mmapkit.sharded import ShardedArray, open_sharded
+    from mmapkit.text.find import count, find, find_all, rfind, split
     from mmapkit.text.lines import Lines, lines
 
 __version__ = "0.1.0"
@@ -48,6 +49,11 @@ __all__ = [
     "open_ragged",
     "create_ragged",
     # text
+    "find",
+    "rfind",
+    "count",
+    "find_all",
+    "split",
     "lines",
     "Lines",
     # passes
@@ -81,6 +87,11 @@ _LAZY = {
     "register_format": "formats.registry",
     "ShardedArray": "sharded",
     "open_sharded": "sharded",
+    "find": "text.find",
+    "rfind": "text.find",
+    "count": "text.find",
+    "find_all": "text.find",
+    "split": "text.find",
     "lines": "text.lines",
     "Lines": "text.lines",
     "blocks": "passes.sources",

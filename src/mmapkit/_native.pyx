@@ -1530,6 +1530,21 @@ cdef class Region(Visited):
         finally:
             mmk_region_unpin(&self.c)
 
+    def _cached_pages(self, size_t offset, size_t length):
+        """Pages of the range that the page cache holds, and pages in all; None where only asking for
+        each of them would tell."""
+        cdef mmk_cached cached
+        cdef mmk_status status
+        self._pin()
+        try:
+            with nogil:
+                status = mmk_region_cached(&self.c, offset, length, &cached)
+            if status != MMK_OK:
+                return None
+            return cached.resident_pages, mmk_region_page_count(&self.c, offset, length)
+        finally:
+            mmk_region_unpin(&self.c)
+
 
 # --- conversions ------------------------------------------------------------------------------
 

@@ -124,6 +124,11 @@ cdef class Needle:
         """Bytes."""
         return self.c.size
 
+    @property
+    def byte(self):
+        """The first byte; a small letter with `fold`."""
+        return self.held[0]
+
 
 # --- what was found -----------------------------------------------------------------------------
 

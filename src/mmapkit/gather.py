@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmapkit._native import find_bad_row, page_size
+from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
         return
     from concurrent.futures import wait as wait_for
 
-    threads = min(_cores(), MAX_THREADS, count - tried)
+    threads = min(count_cores(), MAX_THREADS, count - tried)
     cuts = [tried + (count - tried) * i // threads for i in range(threads + 1)]
     interrupt = bytearray(1)
     parts = [_pool().submit(part, *cut, interrupt) for cut in itertools.pairwise(cuts)]
@@ -184,12 +185,6 @@ def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
     finally:  # they write into the caller's memory
         interrupt[0] = 1
         wait_for(parts)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.cache

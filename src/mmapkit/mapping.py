@@ -16,6 +16,7 @@ from mmapkit._native import (
 )
 from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.residency import Residency, of_mapping
+from mmapkit.searchable import Searchable
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mmapkit.passes.progress import Report
     from mmapkit.passes.running import Blocks
     from mmapkit.rawfile import MappingFile
-    from mmapkit.text.lines import Lines, type_of_path
     from mmapkit.views import Order
 
     type_of_file = str | bytes | os.PathLike[str] | int | IO[Any]
@@ -57,10 +56,9 @@ _MODES: Final = {
 }
 # mode -> how another process opens the same bytes: no new file, no private changes
 MODES_ELSEWHERE: Final = {"r": "r", "r+": "r+", "w+": "r+", "x+": "r+", "c": "r"}
-_CHUNK_BYTES = 1 << 20
 
 
-class Mapping(Region):
+class Mapping(Region, Searchable):
     """One mapped segment of a file, a device or anonymous memory; sole owner of its addresses.
 
     Made by `open()`, `anonymous()` and `temporary()`. A context manager that closes at the end of
@@ -108,22 +106,6 @@ class Mapping(Region):
         state = "closed" if self.closed else f"{self.size} bytes, backend={self.backend!r}"
         name = f" name={self._name!r}" if self._name else ""
         return f"<mmapkit.Mapping {self.path!r} mode={self.mode!r}{name} {state}>"
-
-    def __contains__(self, item: object) -> bool:
-        """Tell whether a byte (int) or a run of bytes occurs, as for `bytearray`."""
-        if hasattr(item, "__index__"):
-            value = item.__index__()
-            if not 0 <= value <= 255:
-                raise ValueError(f"a byte must be from 0 to 255, not {value}")
-            needle = bytes((value,))
-        else:
-            needle = bytes(memoryview(item))  # type: ignore[arg-type]
-        step = max(_CHUNK_BYTES, len(needle))
-        for start in range(0, len(self) or 1, step):
-            stop = min(len(self), start + step + max(len(needle) - 1, 0))
-            if needle in self.read(start, stop - start):
-                return True
-        return False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path, mode, offset and length.
@@ -189,26 +171,6 @@ class Mapping(Region):
 
         self._require_open_for("read it as a file")
         return MappingFile(self)
-
-    def lines(
-        self,
-        *,
-        index: bool | type_of_path | None = None,
-        views: bool = False,
-        keepends: bool = False,
-        threads: int | None = 1,
-        progress: bool | Report = False,
-    ) -> Lines:
-        """Find where lines begin, so that each is at hand by its number.
-
-        With ``index=True`` that is saved beside the file, as ``FILE.lines``, and there at once the
-        next time. See `mmapkit.lines()` for parameters and errors.
-        """
-        from mmapkit.text.lines import lines
-
-        return lines(
-            self, index=index, views=views, keepends=keepends, threads=threads, progress=progress
-        )
 
     # --- memory -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ def test_gather_from_truncated_file_raises_fault(file, threads):
         """
         import mmapkit.gather as gathering
         threads = int(args[1])
-        gathering.THREADS_FROM_S, gathering._cores = 0 if threads > 1 else 1e9, lambda: threads
+        gathering.THREADS_FROM_S, gathering.count_cores = 0 if threads > 1 else 1e9, lambda: threads
         path = make(args[0], 8 * MIB)
         with mk.open_array(path, dtype="f8") as a:
             rows = np.arange(0, MIB, 512)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmapkit.array import MappedArray
+from mmapkit.cores import count_cores
 from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
@@ -121,9 +122,7 @@ def map_blocks(
 
 def _worker_count(workers: int | None) -> int:
     if workers is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return count_cores()
     found = operator.index(workers)
     if found < 1:
         raise ValueError(f"workers must be at least 1, not {found}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
     from mmapkit.passes.places import Place
 
-__all__ = ["Plan", "blocks", "of_array", "of_mapping", "plan_of"]
+__all__ = ["Plan", "blocks", "of_array", "of_mapping", "of_range", "plan_of"]
 
 BLOCK_BYTES = 8 << 20
 
@@ -143,12 +143,17 @@ def _plan_whole(mapping: Mapping, offset: int, lie: Lie, cuts: Cuts, drop_behind
 
 
 def _plan_mapping(
-    mapping: Mapping, size: int = BLOCK_BYTES, overlap: int = 0, drop_behind: bool = True
+    mapping: Mapping,
+    size: int = BLOCK_BYTES,
+    overlap: int = 0,
+    drop_behind: bool = True,
+    start: int = 0,
+    count: int | None = None,
 ) -> Plan:
-    """Plan a pass over the bytes of a mapping."""
-    lie = _byte_lie(mapping.offset, len(mapping))
+    """Plan a pass over bytes of a mapping: `count` of them, from `start` on."""
+    lie = _byte_lie(mapping.offset + start, len(mapping) - start if count is None else count)
     cuts = _byte_cuts(lie, size, overlap)
-    return _plan_whole(mapping, 0, lie, cuts, drop_behind)
+    return _plan_whole(mapping, start, lie, cuts, drop_behind)
 
 
 def _plan_array(
@@ -171,6 +176,11 @@ def _plan_array(
 def of_mapping(mapping: Mapping, size: int, overlap: int, drop_behind: bool) -> Blocks:
     """See `Mapping.blocks`."""
     return _plan_mapping(mapping, size, overlap, drop_behind).blocks()
+
+
+def of_range(mapping: Mapping, start: int, stop: int) -> Blocks:
+    """Pass over the bytes [start, stop) of a mapping."""
+    return _plan_mapping(mapping, start=start, count=stop - start).blocks()
 
 
 def of_array(

@@ -1,4 +1,4 @@
-"""How a text is walked through: at once where it is in memory, in bounded memory where it is not."""
+"""How a text is walked through: at once if it is in memory, in bounded memory if it is not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mmapkit.passes.progress import Report
 
-__all__ = ["Crew", "size_of", "windows"]
+__all__ = ["Crew", "is_one_window", "size_of", "windows"]
 
 # Of what is in memory, so much at a time if somebody wants to hear how far it is, or threads share
 # it: long enough for a call of each to be nothing.
@@ -43,6 +43,8 @@ def size_of(text: Any) -> int:
         return text.size
     if isinstance(text, str):
         raise TypeError("bytes are searched, not str: give text.encode()")
+    if isinstance(text, bytes):
+        return len(text)
     try:
         with memoryview(text) as view:
             if not view.c_contiguous:
@@ -52,6 +54,13 @@ def size_of(text: Any) -> int:
         raise TypeError(
             f"a Mapping or an object with a buffer of bytes is searched, not {type(text).__name__}"
         ) from None
+
+
+def is_one_window(
+    text: Any, start: int, stop: int, threads: int | None, progress: bool | Report
+) -> bool:
+    """Tell whether one call does it all: the short way, for what is small or in memory."""
+    return threads == 1 and progress is False and _in_memory(text, start, stop - start)
 
 
 def windows(
@@ -94,11 +103,17 @@ def _in_memory(text: Any, start: int, size: int) -> bool:
         return True
     if size <= SMALL_BYTES:
         return True
-    return True
+    found = text._cached_pages(start, size)
+    if found is None:
+        from mmapkit.residency import estimate
+
+        share = estimate(text, start, size)
+        return share is None or share >= 1
+    return found[0] >= found[1]
 
 
 def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    from mmapkit.passes.sources import of_range  # type: ignore[attr-defined]
+    from mmapkit.passes.sources import of_range
 
     with of_range(mapping, start, stop) as blocks:
         at = start
