@@ -85,10 +85,12 @@ EDGES = {
         "passes.*",
     },
     "cli": {"__init__", "cli.*"},
-    "cli.*": {
+    # Lazily: only the command that runs is imported.
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping"},
+    "cli.demo.*": {
         "__init__",
-        "cli",
         "cli.*",
+        "cli.demo.*",
         "array",
         "errors",
         "faults",
