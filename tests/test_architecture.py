@@ -35,7 +35,7 @@ EDGES = {
     "cores": set(),
     "text": set(),
     "text.windows": {"cores", "mapping", "passes.*", "residency"},
-    "text.stamps": {"mapping", "text.windows"},
+    "text.stamps": {"_scan", "mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},

@@ -93,6 +93,10 @@ def open_index(
             if place.demanded:
                 raise
             _warn(place.path, "saved", error)
+        else:  # from now on its memory is the file's
+            saved = _load(mapping, place.path)
+            if saved is not None and saved.stamp == table.stamp:
+                return saved
     return table
 
 
@@ -198,8 +202,6 @@ def _table_of(mapping: Mapping, path: str, arrays: MappedArrays) -> LineTable:
         numbers = np.array(ends) if os.name == "nt" else ends[:]
         saved = Saved(numbers, None if os.name == "nt" else arrays.mapping)
     table = LineTable(mapping, Numbers(4), wraps, size, saved)
-    if table.end > size:
-        raise FormatError(f"{path!r}: lines end behind the text")
     table.origin = path
     table.stamp = Stamp(size, *rest)
     return table
