@@ -32,16 +32,24 @@ EDGES = {
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
     | {"searchable"},
     # Lazily: its methods are in text/.
-    "searchable": {"text.find", "text.lines", "text.search"},
+    "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"errors"},
     "cores": set(),
     "text": set(),
     "text.windows": {"cores", "errors", "mapping", "passes.*", "residency"},
-    "text.find": {"_scan", "errors", "mapping", "text.windows"},
+    "text.calls": {"_scan", "errors", "text.windows"},
+    "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
+    "text.several": {"_scan", "text.calls", "text.windows"},
     "text.stamps": {"mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},
+    "text.literals": set(),
+    "text.engines": {"text.literals"},
+    "text.reading": {"_scan", "errors", "mapping"},
+    "text.candidates": {"_scan", "errors", "text.literals", "text.reading", "text.windows"},
+    "text.search": {"_scan", "errors", "passes.*", "text.candidates", "text.engines", "text.find"}
+    | {"text.literals", "text.reading", "text.windows"},
     "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
@@ -79,10 +87,12 @@ EDGES = {
         "passes.*",
     },
     "cli": {"__init__", "cli.*"},
-    "cli.*": {
+    # Lazily: only the command that runs is imported.
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping", "text.engines"},
+    "cli.demo.*": {
         "__init__",
-        "cli",
         "cli.*",
+        "cli.demo.*",
         "array",
         "errors",
         "faults",
@@ -121,6 +131,7 @@ NUMBERS = {
     "sharded",
     "text.index",
     "text.lines",
+    "text.several",
     "views",
 }
 

@@ -61,6 +61,9 @@ cdef enum:
     BATCH_LINES = 256
 # Numbers that there is room for at first.
 cdef size_t LEAST_ROOM = 1024
+# More of it is made by what was found so far, and somewhat more; but not many times what there was.
+cdef double FORECAST_SHARE = 1.1
+cdef double MOST_GROWTH = 8
 
 cdef const mmk_kernels *_kernels = NULL
 
@@ -228,6 +231,13 @@ cdef class Numbers:
         self.data = moved
         self.room = wanted
         return True
+
+    cdef bint _make_room(self, size_t least, double forecast) noexcept nogil:
+        """Make room for as many more as seem to come: memory that stays untouched costs nothing, and
+        to move what is there does."""
+        cdef double most = MOST_GROWTH * <double>self.room
+        cdef size_t more = <size_t>min(forecast * FORECAST_SHARE, most)
+        return self._reserve(least + more) or self._reserve(least)
 
     cdef void _trim(self) noexcept:
         cdef size_t least = self.used if self.used else 1
@@ -510,8 +520,9 @@ cdef class Walk:
                       Numbers which=None) except -1:
         """Steps to the right, until the end, or until something is found that ends the call. What
         is listed grows into `numbers`, and which of many it is into `which`."""
-        cdef size_t stop = j.stop, step = max(STEP_BYTES, j.longest), before
-        cdef size_t room = max(LEAST_ROOM, j.least)
+        cdef size_t start = j.start, stop = j.stop, step = max(STEP_BYTES, j.longest)
+        cdef size_t first = j.found, before, room = max(LEAST_ROOM, j.least)
+        cdef double forecast
         if numbers is not None and not numbers._reserve(room):
             raise MemoryError
         if which is not None and not which._reserve(room):
@@ -533,14 +544,16 @@ cdef class Walk:
                     break
                 if numbers is not None:
                     numbers.used = j.found
-                    if j.room - j.found < j.least and not numbers._reserve(room):
-                        with gil:
-                            raise MemoryError
-                if which is not None:
-                    which.used = j.found
-                    if j.room - j.found < j.least and not which._reserve(room):
-                        with gil:
-                            raise MemoryError
+                    if which is not None:
+                        which.used = j.found
+                    if j.room - j.found < j.least:
+                        # As densely as until now.
+                        forecast = (j.found - first) * <double>(stop - min(j.resume, stop))
+                        forecast /= j.resume - start + 1
+                        if not (numbers._make_room(room, forecast)
+                                and (which is None or which._make_room(room, forecast))):
+                            with gil:
+                                raise MemoryError
                 self.searched = min(j.resume, stop)
                 if j.done or self.pause():
                     break
@@ -1040,9 +1053,10 @@ cdef class LineSequence:
     cdef size_t _length(self) noexcept:
         return mmk_table_lines(&self._table.c) if self.all else self.count
 
-    def _require_table(self):
+    cdef int _require_table(self) except -1:
         if self._table is None:
             raise TypeError("lines are made by lines()")
+        return 0
 
     def __len__(self):
         self._require_table()
@@ -1082,7 +1096,7 @@ cdef class LineSequence:
         j.step = j.count = 1
         if self.views:
             self._find(&j)
-            return self._view()[j.starts[0]:j.ends[0]]
+            return self._view_of(j.starts[0], j.ends[0])
         return self._find(&j)[0]
 
     cdef object _part(self, key):
@@ -1136,6 +1150,13 @@ cdef class LineSequence:
         text = self._table.text
         view = text._view() if self._table.mapping is not None else memoryview(text).cast("B")
         return view.toreadonly()
+
+    cdef object _view_of(self, size_t start, size_t stop):
+        """Some of them."""
+        if self._table.mapping is None:
+            return self._view()[start:stop]
+        view = self._table.text[start:stop]
+        return view if view.readonly else view.toreadonly()
 
     cdef list _find(self, lines_job *j, bint wanted=True):
         """Where lines start and end, and, unless they are wanted as views, their bytes. If bytes of

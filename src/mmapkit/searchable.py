@@ -4,12 +4,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from mmapkit.passes.progress import Report
-    from mmapkit.text.find import Offsets, type_of_needle
+    from mmapkit.text.calls import Offsets, type_of_needle
     from mmapkit.text.lines import Lines, type_of_path
+    from mmapkit.text.search import Hit
 
 __all__ = ["Searchable"]
 
@@ -101,6 +102,49 @@ class Searchable:
 
         return find_all(
             self, sub, start, end, ignore_case=ignore_case, overlapping=overlapping,
+            threads=threads, progress=progress,
+        )  # fmt: skip
+
+    def search(
+        self: Any,  # a Mapping
+        pattern: Any,
+        *,
+        ignore_case: bool = False,
+        multiline: bool | None = None,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> Iterator[Hit]:
+        """Iterate over what a literal or a compiled pattern finds, with line and line number.
+
+        Line by line, as grep, or in the whole text. See `mmapkit.search()` for parameters and
+        errors.
+        """
+        from mmapkit.text.search import search
+
+        return search(
+            self, pattern, ignore_case=ignore_case, multiline=multiline, threads=threads,
+            progress=progress,
+        )  # fmt: skip
+
+    def find_any(
+        self: Any,  # a Mapping
+        needles: Iterable[type_of_needle],
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        ignore_case: bool = False,
+        overlapping: bool = False,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> tuple[Offsets, Offsets]:
+        """Return where any of several literals occur in [start, end), and which.
+
+        Two ndarrays of int64: offsets, and indices of needles. See `mmapkit.find_any()`.
+        """
+        from mmapkit.text.several import find_any
+
+        return find_any(
+            self, needles, start, end, ignore_case=ignore_case, overlapping=overlapping,
             threads=threads, progress=progress,
         )  # fmt: skip
 
