@@ -32,10 +32,6 @@ class Needles:
     def __len__(self) -> int: ...
 
 @disjoint_base
-class Many:
-    def __new__(cls, needles: Needles) -> Self: ...
-
-@disjoint_base
 class Numbers:
     @property
     def itemsize(self) -> int: ...
