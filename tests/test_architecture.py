@@ -29,7 +29,19 @@ EDGES = {
     "rawfile": set(),
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
-    "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"},
+    "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
+    | {"searchable"},
+    # Lazily: its methods are in text/.
+    "searchable": {"text.find", "text.lines", "text.search"},
+    "_scan": {"errors"},
+    "cores": set(),
+    "text": set(),
+    "text.windows": {"cores", "errors", "mapping", "passes.*", "residency"},
+    "text.find": {"_scan", "errors", "mapping", "text.windows"},
+    "text.stamps": {"mapping", "text.windows"},
+    "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
+    "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
+    | {"text.stamps"},
     "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
@@ -47,7 +59,7 @@ EDGES = {
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
-    "gather": {"_native", "errors"},
+    "gather": {"_native", "cores", "errors"},
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
@@ -55,6 +67,7 @@ EDGES = {
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {
         "_native",
+        "cores",
         "errors",
         "mapping",
         "residency",
@@ -93,6 +106,7 @@ EDGES = {
         "saving",
         "formats.*",
         "passes.*",
+        "text.*",
     },
 }
 # Only these may need numpy at once; others import it when a function that uses it is called.
@@ -107,6 +121,8 @@ NUMBERS = {
     "ragged",
     "saving",
     "sharded",
+    "text.index",
+    "text.lines",
     "views",
 }
 
@@ -116,6 +132,7 @@ INCLUDES = {
     "map": ("mmk/", "map/", "os/", "guard/registry.h"),
     "os": ("mmk/", "os/"),
     "guard": ("mmk/", "guard/", "os/"),
+    "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
 }
 STANDARD_C = {
     f"{name}.h"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mmapkit.saving import save_npz
     from mmapkit.sharded import ShardedArray, open_sharded
     from mmapkit.text.find import count, find, find_all, rfind, split
+    from mmapkit.text.lines import Lines, lines
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,8 @@ __all__ = [
     "count",
     "find_all",
     "split",
+    "lines",
+    "Lines",
     # passes
     "blocks",
     "map_blocks",
@@ -89,6 +92,8 @@ _LAZY = {
     "count": "text.find",
     "find_all": "text.find",
     "split": "text.find",
+    "lines": "text.lines",
+    "Lines": "text.lines",
     "blocks": "passes.sources",
     "map_blocks": "passes.parallel",
     "Blocks": "passes.running",

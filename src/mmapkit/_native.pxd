@@ -246,6 +246,7 @@ ctypedef void (*visitor)(void *context) noexcept nogil
 cdef class Visited:
     """Memory that other extensions may work on: held meanwhile, and its faults are seen."""
     cdef const unsigned char *_enter(self, size_t *size) except NULL
+    cdef const unsigned char *_enter_briefly(self, size_t *size) except NULL
     cdef void _leave(self) noexcept
     cdef bint _visit(self, visitor work, void *context, size_t offset, size_t length) noexcept nogil
     cdef object _lost(self)

@@ -250,6 +250,11 @@ cdef class Visited:
         """Where the memory is, until `_leave()`."""
         raise NotImplementedError
 
+    cdef const unsigned char *_enter_briefly(self, size_t *size) except NULL:
+        """The same for a few bytes, without a look at whether the guard is still in place: that is
+        a system call."""
+        raise NotImplementedError
+
     cdef void _leave(self) noexcept:
         pass
 
@@ -733,12 +738,11 @@ cdef class Region(Visited):
         mmk_region_unexport(&self.c)
 
     cdef const unsigned char *_enter(self, size_t *size) except NULL:
+        ensure_guard()
+        return self._enter_briefly(size)
+
+    cdef const unsigned char *_enter_briefly(self, size_t *size) except NULL:
         self._pin()
-        try:
-            ensure_guard()
-        except BaseException:
-            mmk_region_unpin(&self.c)
-            raise
         size[0] = self.c.size_bytes
         return <const unsigned char *>(self.c.data if self.c.data != NULL else <void *>NOTHING)
 

@@ -1,6 +1,6 @@
 """The scanning kernels, as Cython sees them."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "stdbool.h" nogil:
     ctypedef bint c_bool "bool"
@@ -21,7 +21,6 @@ cdef extern from "mmk/scan.h" nogil:
     ctypedef struct mmk_needle:
         size_t size
         c_bool fold
-    void mmk_fold(unsigned char *bytes, size_t size)
     void mmk_needle_study(mmk_needle *needle, const unsigned char *bytes, size_t size, c_bool fold)
     ctypedef struct mmk_search:
         const mmk_kernels *kernels
@@ -50,3 +49,20 @@ cdef extern from "mmk/scan.h" nogil:
     size_t mmk_lines_list(mmk_line_count *lines, const mmk_kernels *kernels, mmk_finder finder,
                           const unsigned char *text, size_t start, size_t stop, size_t end,
                           c_bool once, mmk_line *out, size_t capacity, size_t *resume)
+
+    ctypedef struct mmk_line_table:
+        const uint32_t *saved
+        const uint32_t *fresh
+        size_t saved_count
+        size_t newline_count
+        const uint64_t *wraps
+        size_t wrap_count
+        uint64_t size_bytes
+    size_t mmk_table_lines(const mmk_line_table *table)
+    bint mmk_table_spans(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
+                         uint64_t *starts, uint64_t *ends)
+    void mmk_table_starts(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
+                          int64_t *starts)
+    size_t mmk_table_line_at(const mmk_line_table *table, uint64_t offset)
+    size_t mmk_table_lines_at(const mmk_line_table *table, const int64_t *offsets, size_t count,
+                              int64_t *lines)

@@ -6,13 +6,23 @@ was, so what was found until then is certain.
 
 import os as _os
 
+from mmapkit.errors import FormatError as _FormatError
+
 from mmapkit._native cimport Visited, visitor
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+cimport cython
+from cpython.buffer cimport (PyBUF_CONTIG, PyBUF_CONTIG_RO, PyBUF_FORMAT, PyBUF_SIMPLE,
+                             PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint32_t, uint64_t
+from cpython.long cimport PyLong_AsSsize_t, PyLong_CheckExact
+from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
+from cpython.ref cimport Py_INCREF, PyObject
+from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef extern from *:
     """
@@ -100,8 +110,7 @@ cdef class Needle:
         if not needle:
             raise ValueError("a needle has at least 1 byte")
         if fold:
-            needle = PyBytes_FromStringAndSize(needle, len(needle))  # a copy of our own to change
-            mmk_fold(<unsigned char *>PyBytes_AS_STRING(needle), <size_t>len(needle))
+            needle = needle.lower()
         cdef size_t size = <size_t>len(needle)
         self.held = needle
         self.fold = fold
@@ -127,6 +136,7 @@ cdef class Numbers:
 
     cdef void *data
     cdef size_t used, room
+    cdef size_t holds  # while there are any, the memory stays where it is
     cdef readonly Py_ssize_t itemsize
     cdef Py_ssize_t length
 
@@ -159,7 +169,40 @@ cdef class Numbers:
     def __len__(self):
         return self.used
 
+    cdef Numbers _copy(self):
+        cdef Numbers made = Numbers(self.itemsize)
+        made._append(self.data, self.used)
+        return made
+
+    def add(self, numbers):
+        """Put a buffer of such numbers behind those that are there, of which nobody has a view."""
+        cdef Py_buffer buffer
+        PyObject_GetBuffer(numbers, &buffer, PyBUF_CONTIG_RO)
+        try:
+            if buffer.itemsize != self.itemsize:
+                raise TypeError(f"numbers of {self.itemsize} bytes, not of {buffer.itemsize}")
+            if self.holds:
+                raise BufferError("somebody has a view of the numbers")
+            self._append(buffer.buf, <size_t>(buffer.len // buffer.itemsize))
+        finally:
+            PyBuffer_Release(&buffer)
+
+    def trim(self):
+        """Give back memory that was taken for more."""
+        if not self.holds:
+            self._trim()
+
+    cdef int _append(self, const void *data, size_t count) except -1:
+        cdef size_t width = <size_t>self.itemsize
+        if not self._reserve(count):
+            raise MemoryError
+        if count:
+            memcpy(<char *>self.data + self.used * width, data, count * width)
+        self.used += count
+        return 0
+
     def __getbuffer__(self, Py_buffer *view, int flags):
+        self.holds += 1
         self.length = <Py_ssize_t>self.used
         view.obj = self
         view.buf = self.data
@@ -174,6 +217,9 @@ cdef class Numbers:
         view.strides = &self.itemsize
         view.suboffsets = NULL
         view.internal = NULL
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.holds -= 1
 
 
 # --- a call -------------------------------------------------------------------------------------
@@ -463,13 +509,17 @@ def find_all(haystack, Needle needle not None, size_t start, size_t stop, size_t
     return numbers, j.resume
 
 
-def list_newlines(haystack, size_t start, size_t stop, bytearray interrupt=None):
-    """The low 32 bits of the offsets just after each newline in [start, stop)."""
+def list_newlines(haystack, size_t start, size_t stop, bytearray interrupt=None,
+                  Numbers behind=None):
+    """The low 32 bits of the offsets just after each newline in [start, stop); with `behind`, put
+    behind those that are there, of which nobody has a view."""
     cdef Walk walk = Walk(haystack, interrupt)
     cdef job j = walk.plan(None, start, stop, stop)
-    cdef Numbers numbers = Numbers(4)
+    cdef Numbers numbers = Numbers(4) if behind is None else behind
+    j.found = numbers.used
     walk.forwards(&j, do_list_newlines, numbers)
-    numbers._trim()
+    if behind is None:
+        numbers._trim()
     walk.finish(numbers)
     return numbers
 
@@ -534,3 +584,537 @@ cdef class LineScanner:
                  for i in range(j.found)]
         walk.finish(found)
         return found
+
+
+# --- lines by number ----------------------------------------------------------------------------
+
+# Lines that are taken at a time, and how many bytes of them.
+cdef enum:
+    TAKEN_LINES = 64
+cdef size_t TAKEN_BYTES = 1 << 18
+# Copies of at least this many bytes are worth giving the GIL away for.
+cdef size_t NOGIL_BYTES = 1 << 16
+
+
+cdef struct lines_job:
+    const mmk_line_table *table
+    size_t first, count
+    Py_ssize_t step
+    uint64_t starts[TAKEN_LINES]
+    uint64_t ends[TAKEN_LINES]
+    size_t newline_count
+    const unsigned char *text
+    char *out[TAKEN_LINES]
+    bint keepends
+    size_t good    # how much is as it should be
+    bint troubled  # something was not: what is left out tells what, by itself
+    const int64_t *offsets
+    int64_t *numbers
+
+
+cdef void do_spans(void *context) noexcept nogil:
+    cdef lines_job *j = <lines_job *>context
+    j.good = mmk_table_spans(j.table, j.first, j.step, j.count, j.starts, j.ends)
+
+
+cdef void do_starts(void *context) noexcept nogil:
+    cdef lines_job *j = <lines_job *>context
+    mmk_table_starts(j.table, j.first, j.step, j.count, j.numbers)
+
+
+cdef void do_lines_at(void *context) noexcept nogil:
+    cdef lines_job *j = <lines_job *>context
+    j.good = mmk_table_lines_at(j.table, j.offsets, j.count, j.numbers)
+
+
+cdef void do_cut_endings(void *context) noexcept nogil:
+    """Leave the endings out, and see whether they are there. What is behind the last newline has
+    none."""
+    cdef lines_job *j = <lines_job *>context
+    cdef size_t i, line = j.first
+    cdef uint64_t end
+    for i in range(j.count):
+        end = j.ends[i]
+        if line < j.newline_count:
+            if j.text[end - 1] != c'\n':
+                j.good = i
+                return
+            if not j.keepends:
+                end -= 1
+                if end > j.starts[i] and j.text[end - 1] == c'\r':
+                    end -= 1
+                j.ends[i] = end
+        line += <size_t>j.step
+    j.good = j.count
+
+
+cdef void do_copy_lines(void *context) noexcept nogil:
+    cdef lines_job *j = <lines_job *>context
+    cdef size_t i
+    for i in range(j.count):
+        memcpy(j.out[i], j.text + j.starts[i], <size_t>(j.ends[i] - j.starts[i]))
+
+
+cdef class Saved:
+    """Numbers of 4 bytes that somebody else holds: a buffer, and the mapping in which it lies."""
+
+    cdef Py_buffer buffer
+    cdef bint exported
+    cdef readonly object numbers
+    cdef const uint32_t *data
+    cdef size_t count
+    cdef Visited mapping
+    cdef size_t place
+
+    def __init__(self, numbers, Visited mapping=None):
+        cdef size_t size
+        PyObject_GetBuffer(numbers, &self.buffer, PyBUF_CONTIG_RO)
+        self.exported = True
+        self.numbers = numbers
+        self.data = <const uint32_t *>self.buffer.buf
+        self.count = <size_t>self.buffer.len // 4
+        cdef const unsigned char *start
+        if mapping is not None:
+            start = mapping._enter(&size)
+            mapping._leave()
+            self.place = <size_t>(<const unsigned char *>self.buffer.buf - start)
+            self.mapping = mapping
+
+    def __dealloc__(self):
+        if self.exported:
+            PyBuffer_Release(&self.buffer)
+
+
+cdef class LineTable:
+    """Where the lines of a text end. `text` is a mapping or an object with a buffer, which is not
+    held open by this.
+
+    Attributes
+    ----------
+    origin : str or None
+        The file from which `saved` comes, for messages.
+    stamp : object
+        What the text was like when it was indexed.
+    """
+
+    cdef mmk_line_table c
+    cdef readonly object text
+    cdef Visited mapping  # the text, if it is one
+    cdef Saved saved
+    cdef Numbers fresh, wraps
+    cdef public object origin
+    cdef public object stamp
+
+    def __init__(self, text, Numbers fresh not None, Numbers wraps not None, uint64_t size,
+                 Saved saved=None):
+        self.text = text
+        if isinstance(text, Visited):
+            self.mapping = <Visited>text
+        self._adopt(saved, fresh, wraps, size)
+
+    cdef int _adopt(self, Saved saved, Numbers fresh, Numbers wraps, uint64_t size) except -1:
+        cdef mmk_line_table made
+        cdef uint64_t last = 0
+        cdef size_t i
+        if fresh.itemsize != 4 or wraps.itemsize != 8:
+            raise TypeError("lines end at numbers of 4 bytes, and wraps are numbers of 8")
+        made.saved = NULL
+        made.saved_count = 0
+        if saved is not None:
+            made.saved = saved.data
+            made.saved_count = saved.count
+        made.fresh = <const uint32_t *>fresh.data
+        made.newline_count = made.saved_count + fresh.used
+        made.wraps = <const uint64_t *>wraps.data
+        made.wrap_count = wraps.used
+        made.size_bytes = size
+        for i in range(made.wrap_count):
+            if not last <= made.wraps[i] <= made.newline_count:
+                raise ValueError(f"wraps do not ascend up to {made.newline_count} lines")
+            last = made.wraps[i]
+        self.saved, self.fresh, self.wraps = saved, fresh, wraps
+        self.c = made
+        return 0
+
+    @property
+    def size_bytes(self):
+        """Bytes of the text that the lines make up."""
+        return self.c.size_bytes
+
+    @property
+    def newline_count(self):
+        """Lines that end with a newline."""
+        return self.c.newline_count
+
+    @property
+    def end(self):
+        """Where the last newline is over; 0 if there is none."""
+        cdef int64_t start
+        cdef lines_job j
+        j.first, j.step, j.count, j.numbers = self.c.newline_count, 1, 1, &start
+        with cython.critical_section(self):
+            self._look_up(&j, do_starts)
+        return start
+
+    @property
+    def index_bytes(self):
+        """Bytes of memory, or of a file, for all that is known of the lines."""
+        return self.c.newline_count * 4 + self.c.wrap_count * 8
+
+    def parts(self):
+        """The numbers that were saved, or None, the others, the wraps, as buffers, and the size."""
+        with cython.critical_section(self):
+            saved = None if self.saved is None else self.saved.numbers
+            return saved, memoryview(self.fresh), memoryview(self.wraps), self.c.size_bytes
+
+    def extend(self, Numbers fresh not None, Numbers wraps not None, uint64_t size):
+        """Add lines behind the last newline; `wraps` are those of all lines."""
+        cdef Numbers mine
+        with cython.critical_section(self):
+            mine = self.fresh._copy() if self.fresh.holds else self.fresh
+            mine._append(fresh.data, fresh.used)
+            self._adopt(self.saved, mine, wraps, size)
+
+    def replace(self, Numbers fresh not None, Numbers wraps not None, uint64_t size):
+        """Forget all lines, and take others."""
+        with cython.critical_section(self):
+            self._adopt(None, fresh, wraps, size)
+            self.origin = None
+
+    cdef object _damaged(self):
+        if self.origin is None:
+            return RuntimeError("the index of lines was damaged in memory")
+        return _FormatError(f"{self.origin!r} is damaged: lines do not begin and end where it says; "
+                            "delete it, and it will be made again")
+
+    cdef object _changed(self, size_t line):
+        return ValueError(f"line {line} (counted from 0) does not end where it did when it was "
+                          "indexed: the text has changed; index it again")
+
+    cdef int _look_up(self, lines_job *j, visitor work) except -1:
+        """Read from the table; the caller holds its lock."""
+        j.table = &self.c
+        j.newline_count = self.c.newline_count
+        if self.saved is None or self.saved.mapping is None:
+            work(j)
+        elif not self.saved.mapping._visit(work, j, self.saved.place, self.saved.count * 4):
+            raise self.saved.mapping._lost()
+        return 0
+
+    cdef int _look_up_many(self, lines_job *j, visitor work) except -1:
+        """The same without the GIL, for a table that may grow meanwhile."""
+        cdef mmk_line_table table
+        cdef Saved saved
+        cdef Numbers fresh, wraps
+        cdef bint kept = True
+        with cython.critical_section(self):
+            table = self.c
+            saved, fresh, wraps = self.saved, self.fresh, self.wraps
+            fresh.holds += 1
+        j.table = &table
+        try:
+            with nogil:
+                if saved is None or saved.mapping is None:
+                    work(j)
+                else:
+                    kept = saved.mapping._visit(work, j, saved.place, saved.count * 4)
+            if not kept:
+                raise saved.mapping._lost()
+        finally:
+            with cython.critical_section(self):
+                fresh.holds -= 1
+        return 0
+
+    def lines_at(self, offsets, numbers):
+        """Fill a buffer of int64 with the lines that hold bytes of the text, given as such a buffer;
+        return how many were inside of the text before the first that was not."""
+        cdef Py_buffer source, target
+        cdef lines_job j
+        PyObject_GetBuffer(offsets, &source, PyBUF_CONTIG_RO)
+        try:
+            PyObject_GetBuffer(numbers, &target, PyBUF_CONTIG)
+            try:
+                if target.len != source.len:
+                    raise ValueError("there are as many numbers as offsets")
+                j.offsets, j.numbers = <const int64_t *>source.buf, <int64_t *>target.buf
+                j.count = <size_t>source.len // 8
+                self._look_up_many(&j, do_lines_at)
+                return j.good
+            finally:
+                PyBuffer_Release(&target)
+        finally:
+            PyBuffer_Release(&source)
+
+    def line_at(self, uint64_t offset):
+        """The line that holds a byte of the text; IndexError if it is not in it."""
+        cdef lines_job j
+        cdef int64_t wanted = <int64_t>offset, line = 0
+        if offset >= self.c.size_bytes:
+            raise IndexError(f"offset {offset} is out of range for lines of {self.c.size_bytes} "
+                             "bytes")
+        j.offsets, j.numbers, j.count = &wanted, &line, 1
+        with cython.critical_section(self):
+            self._look_up(&j, do_lines_at)
+            j.first, j.step = <size_t>line, 1
+            if not j.good:
+                raise self._damaged()
+            self._look_up(&j, do_spans)
+            if not j.good or not j.starts[0] <= offset < j.ends[0]:
+                raise self._damaged()
+        return line
+
+
+cdef class LineSequence:
+    """Some lines of a table: `count` of them, `step` apart from the first; or all, also those that
+    come later."""
+
+    cdef readonly LineTable _table
+    cdef size_t first, count
+    cdef Py_ssize_t step
+    cdef bint all
+    cdef readonly bint views
+    cdef readonly bint keepends
+
+    def __cinit__(self):
+        self.step = 1
+
+    def _begin(self, LineTable table not None, bint views, bint keepends):
+        self._table, self.views, self.keepends, self.all = table, views, keepends, True
+
+    cdef size_t _length(self) noexcept:
+        return mmk_table_lines(&self._table.c) if self.all else self.count
+
+    def _require_table(self):
+        if self._table is None:
+            raise TypeError("lines are made by lines()")
+
+    def __len__(self):
+        self._require_table()
+        return self._length()
+
+    @property
+    def _is_whole(self):
+        return self.all
+
+    @property
+    def _range(self):
+        """The numbers of these lines in the whole text, counted from 0."""
+        cdef Py_ssize_t first = <Py_ssize_t>self.first
+        return range(first, first + <Py_ssize_t>self._length() * self.step, self.step)
+
+    cdef size_t _line(self, key) except? <size_t>-1:
+        """The number in the whole text of a line that is given by an index."""
+        cdef Py_ssize_t index, length
+        index = PyLong_AsSsize_t(key) if PyLong_CheckExact(key) else \
+            PyNumber_AsSsize_t(key, IndexError)
+        self._require_table()
+        length = <Py_ssize_t>self._length()
+        if index < 0:
+            index += length
+        if not 0 <= index < length:
+            raise IndexError(f"line {key} is out of range: there are {length} lines")
+        return self.first + <size_t>(index * self.step)
+
+    def __getitem__(self, key):
+        cdef lines_job j
+        if PySlice_Check(key):
+            return self._part(key)
+        if not PyIndex_Check(key):
+            raise TypeError("lines are indexed by integers or slices, not by "
+                            f"{type(key).__name__}")
+        j.first = self._line(key)
+        j.step = j.count = 1
+        if self.views:
+            self._find(&j)
+            return self._view()[j.starts[0]:j.ends[0]]
+        return self._find(&j)[0]
+
+    cdef object _part(self, key):
+        cdef Py_ssize_t start, stop, step, count
+        cdef LineSequence made
+        PySlice_Unpack(key, &start, &stop, &step)
+        self._require_table()
+        count = PySlice_AdjustIndices(<Py_ssize_t>self._length(), &start, &stop, step)
+        made = type(self).__new__(type(self))
+        made._table, made.views, made.keepends = self._table, self.views, self.keepends
+        made.count = <size_t>count
+        made.first = self.first + <size_t>(start * self.step) if count else 0
+        made.step = step * self.step if count > 1 else 1
+        return made
+
+    def span(self, index):
+        """Return the offsets of a line's first byte and of one past its last.
+
+        Its ending is left out unless `keepends`: ``text[start:stop] == lines[index]``.
+        """
+        cdef lines_job j
+        j.first = self._line(index)
+        j.step = j.count = 1
+        self._find(&j, False)
+        return j.starts[0], j.ends[0]
+
+    def __iter__(self):
+        cdef LineIterator made
+        self._require_table()
+        made = LineIterator.__new__(LineIterator)
+        made.lines = self
+        made.most = TAKEN_LINES
+        return made
+
+    def _list_starts(self, numbers):
+        """Fill a buffer of int64 with where these lines start: as many as it has room for."""
+        cdef Py_buffer target
+        cdef lines_job j
+        PyObject_GetBuffer(numbers, &target, PyBUF_CONTIG)
+        try:
+            j.first, j.step, j.count = self.first, self.step, <size_t>target.len // 8
+            if j.count > self._length():
+                raise ValueError(f"there are {self._length()} lines, not {j.count}")
+            j.numbers = <int64_t *>target.buf
+            self._table._look_up_many(&j, do_starts)
+        finally:
+            PyBuffer_Release(&target)
+
+    cdef object _view(self):
+        """All bytes of the text, read-only."""
+        text = self._table.text
+        view = text._view() if self._table.mapping is not None else memoryview(text).cast("B")
+        return view.toreadonly()
+
+    cdef list _find(self, lines_job *j, bint wanted=True):
+        """Where lines start and end, and, unless they are wanted as views, their bytes. If bytes of
+        several are lost, only the first is looked at; if bytes of one, MappingFault."""
+        cdef Visited mapping = self._table.mapping
+        cdef Py_buffer buffer
+        cdef size_t size
+        cdef list found
+        wanted = wanted and not self.views
+        j.troubled = False
+        while True:
+            with cython.critical_section(self._table):
+                self._table._look_up(j, do_spans)
+            if not j.good:
+                raise self._table._damaged()
+            self._limit(j)
+            if mapping is None:
+                PyObject_GetBuffer(self._table.text, &buffer, PyBUF_CONTIG_RO)
+                try:
+                    j.text = <const unsigned char *>buffer.buf
+                    return self._work(j, None, <size_t>buffer.len, wanted)
+                finally:
+                    PyBuffer_Release(&buffer)
+            j.text = mapping._enter_briefly(&size)
+            try:
+                found = self._work(j, mapping, size, wanted)
+            finally:
+                mapping._leave()
+            if found is not None:
+                return found
+            fault = mapping._lost()
+            if j.count == 1:
+                raise fault
+            j.count = 1
+            j.troubled = True
+
+    cdef void _limit(self, lines_job *j) noexcept:
+        """Take fewer of long lines, but one at least."""
+        cdef size_t i
+        cdef uint64_t total = 0
+        for i in range(j.count):
+            total += j.ends[i] - j.starts[i]
+            if total > TAKEN_BYTES and i > 0:
+                j.count = i
+                return
+
+    cdef list _work(self, lines_job *j, Visited mapping, size_t size, bint wanted):
+        """The text is held; None if bytes were lost."""
+        cdef size_t i, total = 0
+        cdef list found = []
+        cdef Py_ssize_t length
+        cdef bytes line
+        i = 0 if j.step < 0 else j.count - 1
+        if j.ends[i] > size:
+            raise ValueError(f"the text has become shorter: it has {size} bytes, and line "
+                             f"{j.first + i * <size_t>j.step} (counted from 0) ended at byte "
+                             f"{j.ends[i]}; call refresh()")
+        j.keepends = self.keepends
+        if not self._touch(j, mapping, do_cut_endings, False):
+            return None
+        if j.good < j.count:
+            if j.good == 0:
+                raise self._table._changed(j.first)
+            j.count = j.good  # those before are given out
+            j.troubled = True
+        if not wanted:
+            return found
+        for i in range(j.count):
+            length = <Py_ssize_t>(j.ends[i] - j.starts[i])
+            line = PyBytes_FromStringAndSize(NULL, length)
+            j.out[i] = PyBytes_AS_STRING(line)
+            found.append(line)
+            total += <size_t>length
+        return found if self._touch(j, mapping, do_copy_lines, total >= NOGIL_BYTES) else None
+
+    cdef bint _touch(self, lines_job *j, Visited mapping, visitor work, bint release) except -1:
+        """Have the lines' bytes read; False if some were lost."""
+        cdef size_t low = j.count - 1 if j.step < 0 else 0, high = j.count - 1 - low
+        cdef size_t start = <size_t>j.starts[low], length = <size_t>j.ends[high] - start
+        cdef bint kept = True
+        if mapping is None:
+            if release:
+                with nogil:
+                    work(j)
+            else:
+                work(j)
+        elif release:
+            with nogil:
+                kept = mapping._visit(work, j, start, length)
+        else:
+            kept = mapping._visit(work, j, start, length)
+        return kept
+
+
+cdef class LineIterator:
+    """Lines one after the other, taken many at a time."""
+
+    cdef LineSequence lines
+    cdef object view       # of all bytes, where lines are views
+    cdef list taken        # those that were found, ...
+    cdef Py_ssize_t given  # ... and how many of them are given out
+    cdef size_t next       # position in `lines` of the first that is not found
+    cdef size_t most       # to be taken at a time
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef object line
+        with cython.critical_section(self):
+            if self.taken is None or self.given == len(self.taken):
+                if not self._refill():
+                    raise StopIteration
+            line = self.taken[self.given]
+            self.given += 1
+        return line
+
+    cdef bint _refill(self) except -1:
+        cdef lines_job j
+        cdef LineSequence lines = self.lines
+        cdef size_t i
+        self.taken = None
+        if lines is None or self.next >= lines._length():
+            self.lines = self.view = None
+            return False
+        j.step = lines.step
+        j.first = lines.first + self.next * <size_t>j.step
+        j.count = min(self.most, lines._length() - self.next)
+        found = lines._find(&j)
+        if lines.views:
+            if self.view is None:
+                self.view = lines._view()
+            found = [self.view[j.starts[i]:j.ends[i]] for i in range(j.count)]
+        if j.troubled:
+            self.most = 1
+        self.next += j.count
+        self.taken, self.given = found, 0
+        return True

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from mmapkit.passes.progress import Report
     from mmapkit.text.find import Offsets, type_of_needle
+    from mmapkit.text.lines import Lines, type_of_path
 
 __all__ = ["Searchable"]
 
@@ -18,12 +19,13 @@ class Searchable:
 
     __slots__ = ()
 
-    def __contains__(self, item: type_of_needle) -> bool:
+    def __contains__(self: Any, item: type_of_needle) -> bool:
         """Tell whether a byte (int) or a run of bytes occurs, as for `bytearray`."""
-        return self.find(item) >= 0
+        found: int = self.find(item)
+        return found >= 0
 
     def find(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -43,7 +45,7 @@ class Searchable:
         )
 
     def rfind(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -59,7 +61,7 @@ class Searchable:
         return rfind(self, sub, start, end, ignore_case=ignore_case)
 
     def count(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -81,7 +83,7 @@ class Searchable:
         )  # fmt: skip
 
     def find_all(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -103,7 +105,7 @@ class Searchable:
         )  # fmt: skip
 
     def split(
-        self, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
+        self: Any, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
     ) -> Iterator[Any]:
         """Iterate over the pieces between separators, as `bytes.split(sep)` gives them.
 
@@ -112,3 +114,23 @@ class Searchable:
         from mmapkit.text.find import split
 
         return split(self, sep, maxsplit, views=views)
+
+    def lines(
+        self: Any,  # a Mapping
+        *,
+        index: bool | type_of_path | None = None,
+        views: bool = False,
+        keepends: bool = False,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> Lines:
+        """Find where lines begin, so that each is at hand by its number.
+
+        With ``index=True`` that is saved beside the file, as ``FILE.lines``, and there at once the
+        next time. See `mmapkit.lines()` for parameters and errors.
+        """
+        from mmapkit.text.lines import lines
+
+        return lines(
+            self, index=index, views=views, keepends=keepends, threads=threads, progress=progress
+        )

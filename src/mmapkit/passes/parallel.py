@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmapkit.array import MappedArray
+from mmapkit.cores import count_cores
 from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from mmapkit import _scan
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
-from mmapkit.text.windows import Crew, size_of, windows
+from mmapkit.text.windows import Crew, is_one_window, size_of, windows
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Literal, overload
+    from typing import Any
 
     import numpy as np
     import numpy.typing as npt
@@ -42,14 +42,14 @@ def find(
 ) -> int:
     """Return the offset of the first occurrence of `sub` in text[start:end], or -1.
 
-    What `bytes.find` returns, at the speed of memory, without the GIL. Time is linear in the size of
-    the text, whatever the needle. Ctrl-C is heard.
+    What `bytes.find` returns, at the speed of memory, without the GIL. Time is linear in the size
+    of the text, whatever the needle. Ctrl-C is heard.
 
     Parameters
     ----------
     text : Mapping or bytes-like
-        What is searched: a Mapping, or any object whose buffer is C-contiguous, as its bytes. Nothing
-        is copied.
+        What is searched: a Mapping, or any object whose buffer is C-contiguous, as its bytes.
+        Nothing is copied.
     sub : bytes-like or int
         What is looked for; an int is a byte. The empty one is found everywhere, as in `bytes.find`.
     start, end : int, optional
@@ -86,12 +86,14 @@ def find(
     if call.is_trivial:
         return call.start if call.empty_fits else -1
     needle, stop, end = call.needle, call.stop, call.end
+    if is_one_window(text, call.start, stop, threads, progress):
+        return _scan.find(text, needle, call.start, stop, end)
 
     def part(first: int, last: int, interrupt: bytearray | None) -> int:
         return _scan.find(text, needle, first, last, end, interrupt)
 
     with _complete(lambda: None), Crew(threads) as crew:
-        for first, last in windows(text, call.start, stop, progress=progress, cut=crew.size > 1):
+        for first, last in call.windows(text, crew, progress):
             for _, found in crew.run(part, first, last):
                 if found >= 0:
                     return int(found)
@@ -108,8 +110,8 @@ def rfind(
 ) -> int:
     """Return the offset of the last occurrence of `sub` in text[start:end], or -1.
 
-    What `bytes.rfind` returns; runs from the end of the text. For parameters and errors see `find()`;
-    `searched` of a MappingFault is the offset from which on there is no occurrence.
+    What `bytes.rfind` returns; runs from the end of the text. For parameters and errors see
+    `find()`; `searched` of a MappingFault is the offset from which on there is no occurrence.
     """
     call = _Call(text, sub, start, end, ignore_case)
     if call.is_trivial:
@@ -144,8 +146,10 @@ def count(
     if call.is_trivial:
         return call.end - call.start + 1 if call.empty_fits else 0
     if call.needle.size == 1 and not call.needle.fold:
-        return _count_byte(text, call.byte, call, threads, progress)
+        return _count_byte(text, call, threads, progress)
     needle, end = call.needle, call.end
+    if is_one_window(text, call.start, call.stop, threads, progress):
+        return _scan.count(text, needle, call.start, call.stop, end, overlapping)[0]
 
     def part(first: int, last: int, interrupt: bytearray | None) -> tuple[int, int, int]:
         return _scan.count(text, needle, first, last, end, overlapping, interrupt)
@@ -158,16 +162,18 @@ def count(
 
 
 def _count_byte(
-    text: type_of_text, byte: int, call: _Call, threads: int | None, progress: bool | Report
+    text: type_of_text, call: _Call, threads: int | None, progress: bool | Report
 ) -> int:
+    byte = call.needle.byte
+    if is_one_window(text, call.start, call.stop, threads, progress):
+        return _scan.count_byte(text, byte, call.start, call.stop)
+
     def part(first: int, last: int, interrupt: bytearray | None) -> int:
         return _scan.count_byte(text, byte, first, last, interrupt)
 
     total = 0
     with _complete(lambda: total, operator.add), Crew(threads) as crew:
-        for first, last in windows(
-            text, call.start, call.stop, progress=progress, cut=crew.size > 1
-        ):
+        for first, last in call.windows(text, crew, progress):
             for _, found in crew.run(part, first, last):
                 total += found
     return total
@@ -233,7 +239,7 @@ def find_all(
 def _offsets(numbers: _scan.Numbers) -> Offsets:
     import numpy as np
 
-    return np.frombuffer(numbers, np.int64)
+    return np.frombuffer(memoryview(numbers), np.int64)
 
 
 def split(
@@ -286,19 +292,25 @@ def _pieces(text: type_of_text, call: _Call, limit: int, views: bool) -> Iterato
         at = max(at, first)
         while at < last and limit != 0:
             stop = min(last, at + SPLIT_BYTES)
-            numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            lost = None
+            try:
+                numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            except MappingFault as fault:
+                numbers, lost = fault.found, fault
             for offset in memoryview(numbers):
                 yield piece(begin, offset)
                 begin = offset + call.needle.size
                 limit -= 1
                 if limit == 0:
                     break
+            if lost is not None and limit != 0:
+                raise lost
         if limit == 0:
             break
     yield piece(begin, end)
 
 
-def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
+def _reader(text: Any, views: bool) -> Callable[[int, int], Any]:
     """How a piece is made of where it begins and ends."""
     if not views and isinstance(text, Mapping):
         return lambda begin, end: text.read(begin, end - begin)
@@ -347,10 +359,11 @@ class _Call:
         if not self.is_trivial:
             self.needle = _scan.Needle(needle, ignore_case)
 
-    @property
-    def byte(self) -> int:
-        """The byte of a needle that has only one."""
-        return self.needle.byte
+    def windows(self, text: Any, crew: Crew, progress: bool | Report) -> Iterator[tuple[int, int]]:
+        """Give the ranges of starts, one after the other."""
+        return windows(
+            text, self.start, self.stop, end=self.end, progress=progress, cut=crew.size > 1
+        )
 
 
 def bytes_of(sub: Any) -> bytes:
@@ -381,7 +394,7 @@ def _adjoin(
     to right would have them: where an occurrence reaches across a seam and there is one that begins
     in it, the part beyond the seam is searched again, from where the first one ends."""
     at = call.start
-    for first, last in windows(text, at, call.stop, progress=progress, cut=crew.size > 1):
+    for first, last in call.windows(text, crew, progress):
         first = max(first, at)
         if first >= last:
             continue

@@ -1,4 +1,4 @@
-"""How a text is walked through: at once where it is in memory, in bounded memory where it is not."""
+"""How a text is walked through: at once if it is in memory, in bounded memory if it is not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import itertools
 
 from mmapkit.cores import count_cores
+from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mmapkit.passes.progress import Report
 
-__all__ = ["Crew", "size_of", "windows"]
+__all__ = ["Crew", "is_one_window", "size_of", "windows"]
 
 # Of what is in memory, so much at a time if somebody wants to hear how far it is, or threads share
 # it: long enough for a call of each to be nothing.
@@ -43,6 +44,8 @@ def size_of(text: Any) -> int:
         return text.size
     if isinstance(text, str):
         raise TypeError("bytes are searched, not str: give text.encode()")
+    if isinstance(text, bytes):
+        return len(text)
     try:
         with memoryview(text) as view:
             if not view.c_contiguous:
@@ -54,18 +57,33 @@ def size_of(text: Any) -> int:
         ) from None
 
 
+def is_one_window(
+    text: Any, start: int, stop: int, threads: int | None, progress: bool | Report
+) -> bool:
+    """Tell whether one call does it all: the short way, for what is small or in memory."""
+    return threads == 1 and progress is False and _in_memory(text, start, stop - start)
+
+
 def windows(
-    text: Any, start: int, stop: int, *, progress: bool | Report = False, cut: bool = False
+    text: Any,
+    start: int,
+    stop: int,
+    *,
+    end: int | None = None,
+    progress: bool | Report = False,
+    cut: bool = False,
 ) -> Iterator[tuple[int, int]]:
     """Give ranges that adjoin and make up [start, stop); each is to be worked on before the next.
 
     What is not in memory is read ahead of the work, and leaves memory behind it. With `cut`, or
-    `progress` to tell, what is in memory comes in ranges, too; otherwise in one.
+    `progress` to tell, what is in memory comes in ranges, too; otherwise in one. The work on the
+    last range reads up to `end`, if that is farther than `stop`.
     """
-    with _telling(progress, stop - start) as tell:
+    total = (stop if end is None else end) - start
+    with _telling(progress, total) as tell:
         for first, last in _ranges(text, start, stop, cut or bool(progress)):
             yield first, last
-            tell(last - start)
+            tell(total if last == stop else last - start)
 
 
 def _telling(
@@ -106,13 +124,18 @@ def _in_memory(text: Any, start: int, size: int) -> bool:
 def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
     from mmapkit.passes.sources import of_range
 
-    with of_range(mapping, start, stop) as blocks:
-        at = start
-        for block in blocks:
-            size = len(block)
-            block.release()
-            yield at, at + size
-            at += size
+    at = start
+    try:
+        with of_range(mapping, start, stop) as blocks:
+            for block in blocks:
+                size = len(block)
+                block.release()
+                yield at, at + size
+                at += size
+    except MappingFault:
+        # Reading ahead has met it. Who works there knows better how far it is good.
+        yield at, stop
+        raise
 
 
 class Crew:
