@@ -80,7 +80,7 @@ EDGES = {
     },
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
-    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping"},
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping", "text.*"},
     "cli.demo.*": {
         "__init__",
         "cli.*",
