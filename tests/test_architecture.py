@@ -42,6 +42,12 @@ EDGES = {
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},
+    "text.literals": set(),
+    "text.engines": {"text.literals"},
+    "text.reading": {"_scan", "errors", "mapping"},
+    "text.candidates": {"_scan", "errors", "text.literals", "text.reading", "text.windows"},
+    "text.search": {"_scan", "errors", "passes.*", "text.candidates", "text.engines", "text.find"}
+    | {"text.literals", "text.reading", "text.windows"},
     "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmapkit.sharded import ShardedArray, open_sharded
     from mmapkit.text.find import count, find, find_all, rfind, split
     from mmapkit.text.lines import Lines, lines
+    from mmapkit.text.search import Hit, search
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,8 @@ __all__ = [
     "split",
     "lines",
     "Lines",
+    "search",
+    "Hit",
     # passes
     "blocks",
     "map_blocks",
@@ -94,6 +97,8 @@ _LAZY = {
     "split": "text.find",
     "lines": "text.lines",
     "Lines": "text.lines",
+    "search": "text.search",
+    "Hit": "text.search",
     "blocks": "passes.sources",
     "map_blocks": "passes.parallel",
     "Blocks": "passes.running",

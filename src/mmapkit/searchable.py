@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mmapkit.passes.progress import Report
     from mmapkit.text.find import Offsets, type_of_needle
     from mmapkit.text.lines import Lines, type_of_path
+    from mmapkit.text.search import Hit
 
 __all__ = ["Searchable"]
 
@@ -102,6 +103,27 @@ class Searchable:
         return find_all(
             self, sub, start, end, ignore_case=ignore_case, overlapping=overlapping,
             threads=threads, progress=progress,
+        )  # fmt: skip
+
+    def search(
+        self: Any,  # a Mapping
+        pattern: Any,
+        *,
+        ignore_case: bool = False,
+        multiline: bool | None = None,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> Iterator[Hit]:
+        """Iterate over what a literal or a compiled pattern finds, with line and line number.
+
+        Line by line, as grep, or in the whole text. See `mmapkit.search()` for parameters and
+        errors.
+        """
+        from mmapkit.text.search import search
+
+        return search(
+            self, pattern, ignore_case=ignore_case, multiline=multiline, threads=threads,
+            progress=progress,
         )  # fmt: skip
 
     def split(

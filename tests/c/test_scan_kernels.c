@@ -24,14 +24,24 @@ static bool byte_matches(unsigned char byte, const unsigned char *bytes, unsigne
     return false;
 }
 
-/* Either probes or bytes are wanted. */
+static bool prints_match(const unsigned char *at, const mmk_fingerprints *prints) {
+    unsigned char sets = 0xff;
+    for (unsigned i = 0; i < prints->width; i++)
+        sets &= prints->low[i][at[i] & 15] & prints->high[i][at[i] >> 4];
+    return sets != 0;
+}
+
+/* Either probes, bytes or fingerprints are wanted. */
 typedef struct {
     const mmk_probe *probes;
     const unsigned char *bytes;
     unsigned count;
+    const mmk_fingerprints *prints;
 } wanted;
 
 static bool matches(const unsigned char *text, size_t at, const wanted *want) {
+    if (want->prints != NULL)
+        return prints_match(text + at, want->prints);
     return want->probes != NULL ? probes_match(text + at, want->probes, want->count)
                                 : byte_matches(text[at], want->bytes, want->count);
 }
@@ -84,7 +94,7 @@ static void check_count(const mmk_kernels *kernels, const unsigned char *text, s
 static void check_any(const mmk_kernels *kernels, const unsigned char *text, size_t from,
                       size_t stop) {
     for (unsigned count = 1; count <= 4; count++) {
-        wanted want = {NULL, (const unsigned char *)"xyzw", count};
+        wanted want = {NULL, (const unsigned char *)"xyzw", count, NULL};
         size_t at = 0;
         uint64_t hits = 0;
         bool found = kernels->any(text, from, stop, want.bytes, count, &at, &hits);
@@ -103,13 +113,39 @@ static void check_probes(const mmk_kernels *kernels, const unsigned char *text, 
         probes[p].byte = random_below(3) ? 'x' : '.';
         probes[p].fold = folds && probes[p].byte == 'x' ? 0x20 : 0;
     }
-    wanted want = {probes, NULL, count};
+    wanted want = {probes, NULL, count, NULL};
     size_t at = 0;
     uint64_t hits = 0;
     bool found = kernels->next(text, from, stop, probes, count, &at, &hits);
     check_block_from_left(found, at, hits, text, from, stop, &want);
     found = kernels->previous(text, from, stop, probes, count, &at, &hits);
     check_block_from_right(found, at, hits, text, from, stop, &want);
+}
+
+/* Positions [from, stop); up to 3 bytes more can be read. */
+static void check_prints(const mmk_kernels *kernels, const unsigned char *text, size_t from,
+                         size_t stop, unsigned width) {
+    mmk_fingerprints prints;
+    wanted want = {NULL, NULL, 0, &prints};
+    if (kernels->prints == NULL)
+        return;
+    memset(&prints, 0, sizeof prints);
+    prints.width = width;
+    /* A few beginnings in each of some sets; mostly of what is in the texts. */
+    for (size_t n = 1 + random_below(10); n > 0; n--) {
+        unsigned char set = (unsigned char)(1 << random_below(8));
+        for (unsigned i = 0; i < width; i++) {
+            unsigned char byte = (unsigned char)"xXy.y"[random_below(5)];
+            if (random_below(4) == 0)
+                byte = (unsigned char)random_below(256);
+            prints.low[i][byte & 15] |= set;
+            prints.high[i][byte >> 4] |= set;
+        }
+    }
+    size_t at = 0;
+    uint64_t hits = 0;
+    bool found = kernels->prints(text, from, stop, &prints, &at, &hits);
+    check_block_from_left(found, at, hits, text, from, stop, &want);
 }
 
 static void check_lists(const mmk_kernels *kernels, const unsigned char *text, size_t from,
@@ -170,6 +206,8 @@ static void check_place(unsigned char *text, size_t length) {
         check_lists(sets[q], origin, from, from + length);
         size_t reach = length > 0 ? random_below(length < REACH ? length : REACH) : 0;
         check_probes(sets[q], origin, from, from + length - reach, reach);
+        for (unsigned width = 1; width <= MMK_PRINT_BYTES && width <= length; width++)
+            check_prints(sets[q], origin, from, from + length - (width - 1), width);
     }
 }
 
