@@ -32,12 +32,14 @@ EDGES = {
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
     | {"searchable"},
     # Lazily: its methods are in text/.
-    "searchable": {"text.find", "text.lines", "text.search"},
+    "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"errors"},
     "cores": set(),
     "text": set(),
     "text.windows": {"cores", "errors", "mapping", "passes.*", "residency"},
-    "text.find": {"_scan", "errors", "mapping", "text.windows"},
+    "text.calls": {"_scan", "errors", "text.windows"},
+    "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
+    "text.several": {"_scan", "text.calls", "text.windows"},
     "text.stamps": {"mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
@@ -129,6 +131,7 @@ NUMBERS = {
     "sharded",
     "text.index",
     "text.lines",
+    "text.several",
     "views",
 }
 

@@ -11,6 +11,13 @@ static inline uint64_t mmk__bits_below(unsigned n) {
     return UINT64_MAX >> (64 - n);
 }
 
+/* A set without its first n positions. */
+static inline uint64_t mmk__bits_after(uint64_t bits, unsigned n) {
+    for (unsigned i = 0; i < n; i++)
+        bits &= bits - 1;
+    return bits;
+}
+
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 static inline unsigned mmk__bits_first(uint64_t bits) {

@@ -366,35 +366,85 @@ TARGET static size_t KERNEL(count)(const unsigned char *text, size_t length, uns
 
 /* --- listing ---------------------------------------------------------------------------------- */
 
-/* Most blocks have none or one of what is listed; that a block has more is seldom enough for the
- * processor to guess well. */
-#define LISTING(function, number)                                                                 \
+#define AHEAD_BYTES 4096
+
+/* Whether a byte is in a stretch of 4 blocks. */
+TARGET static MMK_INLINE bool has_byte(const unsigned char *stretch, unsigned char byte) {
+    VECTOR wanted = SPLAT(byte);
+    MATCH some = EQUAL(LOAD(stretch), wanted);
+    for (unsigned v = 1; v < 4 * VECTORS; v++)
+        some = EITHER(some, EQUAL(LOAD(stretch + v * VECTOR_BYTES), wanted));
+    return SOME(some);
+}
+
+/* Writes the positions in a block and, where there are fewer than `most`, anything behind them;
+ * returns how many there are. `most` is a constant where this is used. */
+#define WRITING(function, number)                                                                 \
+    TARGET static MMK_INLINE size_t function(uint64_t bits, unsigned most, number base,           \
+                                             number *out) {                                       \
+        size_t count = mmk__bits_count(bits);                                                     \
+        for (unsigned i = 0; i < most; i++, bits &= bits - 1)                                     \
+            out[i] = (number)(base + mmk__bits_first(bits | (uint64_t)1 << 63));                  \
+        return count;                                                                             \
+    }
+
+/* Which blocks have none, one or two is more than a processor can guess: room for some is filled in
+ * each of them, however many there are. And all that work keeps it from seeing what is to be read
+ * next, so that it is told; by itself it does not look beyond a page. */
+#define LISTING(function, writing, number)                                                        \
     TARGET static size_t function(const unsigned char *text, size_t from, size_t stop,            \
                                   unsigned char byte, number base, number *out, size_t capacity,  \
                                   size_t *resume) {                                               \
         mmk_probe probe = {0, byte, 0};                                                           \
         size_t done = 0, at = from;                                                               \
+        for (; stop - at >= 4 * MMK_BLOCK && capacity - done >= 4 * MMK_BLOCK;                    \
+             at += 4 * MMK_BLOCK) {                                                               \
+            for (unsigned b = 0; b < 4; b++)                                                      \
+                MMK_FETCH(text + at + AHEAD_BYTES + b * MMK_BLOCK);                               \
+            if (!has_byte(text + at, byte))                                                       \
+                continue;                                                                         \
+            uint64_t bits[4], third = 0, seventh = 0;                                             \
+            for (unsigned b = 0; b < 4; b++) {                                                    \
+                bits[b] = byte_bits(text + at + b * MMK_BLOCK, byte);                             \
+                third |= mmk__bits_after(bits[b], 2);                                             \
+            }                                                                                     \
+            number first = (number)(base + at);                                                   \
+            if (third == 0) {                                                                     \
+                for (unsigned b = 0; b < 4; b++, first += MMK_BLOCK)                              \
+                    done += writing(bits[b], 2, first, out + done);                               \
+                continue;                                                                         \
+            }                                                                                     \
+            for (unsigned b = 0; b < 4; b++)                                                      \
+                seventh |= mmk__bits_after(bits[b], 6);                                           \
+            if (seventh == 0) {                                                                   \
+                for (unsigned b = 0; b < 4; b++, first += MMK_BLOCK)                              \
+                    done += writing(bits[b], 6, first, out + done);                               \
+                continue;                                                                         \
+            }                                                                                     \
+            for (unsigned b = 0; b < 4; b++, first += MMK_BLOCK)                                  \
+                for (; bits[b] != 0; bits[b] &= bits[b] - 1)                                      \
+                    out[done++] = (number)(first + mmk__bits_first(bits[b]));                     \
+        }                                                                                         \
         while (at < stop) {                                                                       \
             unsigned length = stop - at < MMK_BLOCK ? (unsigned)(stop - at) : MMK_BLOCK;          \
             uint64_t bits = length == MMK_BLOCK ? byte_bits(text + at, byte)                      \
                                                 : part_block(text + at, length, &probe, 1);       \
-            size_t room = capacity - done;                                                        \
-            if (room < MMK_BLOCK && mmk__bits_count(bits) > room) {                               \
-                for (; done < capacity; bits &= bits - 1)                                         \
-                    out[done++] = (number)(base + at + mmk__bits_first(bits));                    \
+            for (; bits != 0 && done < capacity; bits &= bits - 1)                                \
+                out[done++] = (number)(base + at + mmk__bits_first(bits));                        \
+            if (bits != 0) {                                                                      \
                 at += mmk__bits_first(bits);                                                      \
                 break;                                                                            \
             }                                                                                     \
-            for (; bits != 0; bits &= bits - 1)                                                   \
-                out[done++] = (number)(base + at + mmk__bits_first(bits));                        \
             at += length;                                                                         \
         }                                                                                         \
         *resume = at;                                                                             \
         return done;                                                                              \
     }
 
-LISTING(KERNEL(list32), uint32_t)
-LISTING(KERNEL(list64), uint64_t)
+WRITING(JOIN(KERNEL(list32), _block), uint32_t)
+WRITING(JOIN(KERNEL(list64), _block), uint64_t)
+LISTING(KERNEL(list32), JOIN(KERNEL(list32), _block), uint32_t)
+LISTING(KERNEL(list64), JOIN(KERNEL(list64), _block), uint64_t)
 
 const mmk_kernels JOIN(mmk__kernels_, NAME) = {
     .name = QUOTE(NAME),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mmapkit.text.find import count, find, find_all, rfind, split
     from mmapkit.text.lines import Lines, lines
     from mmapkit.text.search import Hit, search
+    from mmapkit.text.several import find_any
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ __all__ = [
     "rfind",
     "count",
     "find_all",
+    "find_any",
     "split",
     "lines",
     "Lines",
@@ -94,6 +96,7 @@ _LAZY = {
     "rfind": "text.find",
     "count": "text.find",
     "find_all": "text.find",
+    "find_any": "text.several",
     "split": "text.find",
     "lines": "text.lines",
     "Lines": "text.lines",

@@ -60,6 +60,9 @@ cdef enum:
     BATCH_LINES = 256
 # Numbers that there is room for at first.
 cdef size_t LEAST_ROOM = 1024
+# More of it is made by what was found so far, and somewhat more; but not many times what there was.
+cdef double FORECAST_SHARE = 1.1
+cdef double MOST_GROWTH = 8
 
 cdef const mmk_kernels *_kernels = NULL
 
@@ -158,6 +161,13 @@ cdef class Numbers:
         self.data = moved
         self.room = wanted
         return True
+
+    cdef bint _make_room(self, double forecast) noexcept nogil:
+        """Make room for as many more as seem to come: memory that stays untouched costs nothing, and
+        to move what is there does."""
+        cdef double most = MOST_GROWTH * <double>self.room
+        cdef size_t more = <size_t>min(forecast * FORECAST_SHARE, most)
+        return self._reserve(LEAST_ROOM + more) or self._reserve(LEAST_ROOM)
 
     cdef void _trim(self) noexcept:
         cdef size_t least = self.used if self.used else 1
@@ -399,8 +409,7 @@ cdef class Walk:
     cdef int forwards(self, job *j, visitor work, Numbers numbers=None) except -1:
         """Steps to the right, until the end, or until something is found that ends the call. What
         is listed grows into `numbers`."""
-        cdef size_t stop = j.stop, step = STEP_BYTES, before
-        cdef bint full
+        cdef size_t start = j.start, stop = j.stop, step = STEP_BYTES, first = j.found, before
         if j.needle != NULL:
             step = max(step, j.needle.size)
         if numbers is not None and not numbers._reserve(LEAST_ROOM):
@@ -419,7 +428,8 @@ cdef class Walk:
                     break
                 if numbers is not None:
                     numbers.used = j.found
-                    if j.found == j.room and not numbers._reserve(LEAST_ROOM):
+                    if j.found == j.room and not numbers._make_room(
+                            (j.found - first) * <double>(stop - j.resume) / (j.resume - start)):
                         with gil:
                             raise MemoryError
                 self.searched = min(j.resume, stop)
@@ -884,9 +894,10 @@ cdef class LineSequence:
     cdef size_t _length(self) noexcept:
         return mmk_table_lines(&self._table.c) if self.all else self.count
 
-    def _require_table(self):
+    cdef int _require_table(self) except -1:
         if self._table is None:
             raise TypeError("lines are made by lines()")
+        return 0
 
     def __len__(self):
         self._require_table()
@@ -926,7 +937,7 @@ cdef class LineSequence:
         j.step = j.count = 1
         if self.views:
             self._find(&j)
-            return self._view()[j.starts[0]:j.ends[0]]
+            return self._view_of(j.starts[0], j.ends[0])
         return self._find(&j)[0]
 
     cdef object _part(self, key):
@@ -980,6 +991,13 @@ cdef class LineSequence:
         text = self._table.text
         view = text._view() if self._table.mapping is not None else memoryview(text).cast("B")
         return view.toreadonly()
+
+    cdef object _view_of(self, size_t start, size_t stop):
+        """Some of them."""
+        if self._table.mapping is None:
+            return self._view()[start:stop]
+        view = self._table.text[start:stop]
+        return view if view.readonly else view.toreadonly()
 
     cdef list _find(self, lines_job *j, bint wanted=True):
         """Where lines start and end, and, unless they are wanted as views, their bytes. If bytes of

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from mmapkit.passes.progress import Report
-    from mmapkit.text.find import Offsets, type_of_needle
+    from mmapkit.text.calls import Offsets, type_of_needle
     from mmapkit.text.lines import Lines, type_of_path
     from mmapkit.text.search import Hit
 
@@ -124,6 +124,28 @@ class Searchable:
         return search(
             self, pattern, ignore_case=ignore_case, multiline=multiline, threads=threads,
             progress=progress,
+        )  # fmt: skip
+
+    def find_any(
+        self: Any,  # a Mapping
+        needles: Iterable[type_of_needle],
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        ignore_case: bool = False,
+        overlapping: bool = False,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> tuple[Offsets, Offsets]:
+        """Return where any of several literals occur in [start, end), and which.
+
+        Two ndarrays of int64: offsets, and indices of needles. See `mmapkit.find_any()`.
+        """
+        from mmapkit.text.several import find_any
+
+        return find_any(
+            self, needles, start, end, ignore_case=ignore_case, overlapping=overlapping,
+            threads=threads, progress=progress,
         )  # fmt: skip
 
     def split(

@@ -22,7 +22,7 @@ from mmapkit.text.windows import Crew, size_of, windows
 
 if TYPE_CHECKING:
     from mmapkit.passes.progress import Report
-    from mmapkit.text.find import type_of_text
+    from mmapkit.text.calls import type_of_text
 
 __all__ = ["Hit", "search"]
 
