@@ -108,5 +108,8 @@ def test_standard_input_is_a_file_or_a_pipe(start, tmp_path):
     with (tmp_path / "file").open("rb") as file:
         mapped = start("search", "-n", "two", "-", stdin=file)
     piped = start("search", "-n", "two", "-", stdin=subprocess.PIPE)
+    picked = start("lines", "-", "-1", stdin=subprocess.PIPE)
     assert mapped.communicate(timeout=60)[0] == b"2:two\n"
     assert piped.communicate(b"one\ntwo\n", timeout=60)[0] == b"2:two\n"
+    assert picked.communicate(b"one\ntwo\n", timeout=60)[0] == b"two\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
