@@ -190,6 +190,34 @@ def test_random_patterns_find_and_have_literals():
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "head"),
+    [
+        (b"foo.*bar", Requirement((b"foo",), False)),
+        (b"^\\bfoo", Requirement((b"foo",), False)),
+        (b"(?<=x)foo", Requirement((b"foo",), False)),
+        (b"(?i)Fo+", Requirement((b"fo",), True)),
+        (b"(?:ab|cd)+x", Requirement((b"ab", b"cd"), False)),
+        (b"colou?r", Requirement((b"color", b"colour"), False)),
+        (b"x?foo", Requirement((b"foo", b"xfoo"), False)),
+        (b"x*foo", None),
+        (b"\\w+foo", None),
+        (b"foo|", None),
+        (b"", None),
+    ],
+)
+def test_head_is_what_each_match_begins_with(source, head):
+    assert analyse(source, 0).head == head
+
+
+def test_each_match_begins_with_the_head():
+    for pattern, text in trapped_and_random(3000, 7, newlines=True):
+        head = analyse(pattern.pattern, pattern.flags).head
+        for match in pattern.finditer(text) if head else ():
+            begin = match[0].lower() if head.fold else match[0]
+            assert begin.startswith(head.alternatives), (pattern, text)
+
+
 # --- the whole text or lines ----------------------------------------------------------------------
 
 WHOLE = [

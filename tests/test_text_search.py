@@ -110,6 +110,25 @@ def test_random_patterns_find_in_the_whole_what_re_finds(monkeypatch):
         assert hits(memoryview(text), pattern, multiline=True) == expected, (pattern, text, way)
 
 
+def test_whole_text_is_tried_where_matches_may_begin(monkeypatch):
+    rng = random.Random(16)
+    sources = [
+        rb"aa(?s:.)",
+        rb"a\nb?",
+        rb"(?i)ab+",
+        rb"aba|aa",
+        rb"(?<!b)aa+",
+        rb"^a\n|ab",
+        rb"a{2}?",
+    ]
+    sources += [rb"(?m)^ab\n*", rb"ab(?=\n)", rb"aa(?!b)(?s:.)*?b"]
+    for _ in range(600):
+        text = bytes(rng.choices(b"aabA\n", k=rng.randint(0, 30)))
+        monkeypatch.setattr(module, "HEADS_BYTES", rng.choice([1, 2, 5, 100]))
+        pattern = re.compile(rng.choice(sources))
+        assert hits(text, pattern, multiline=True) == by_whole(pattern, text), (pattern, text)
+
+
 def test_random_patterns_find_in_a_mapping(monkeypatch):
     drawn = cases(600, 13, newlines=True)
     for (pattern, text), way in zip(drawn, ways(monkeypatch), strict=False):

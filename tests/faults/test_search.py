@@ -109,7 +109,14 @@ def test_long_line_that_is_cut_tells_the_fault(file):
 
 
 @pytest.mark.parametrize(
-    "how", ['b"needle"', 're.compile(rb"ne+dle")', 're.compile(rb"[mn]e+dle")']
+    "how",
+    [
+        'b"needle"',
+        're.compile(rb"ne+dle")',
+        're.compile(rb"[mn]e+dle")',
+        're.compile(rb"(?s)nee.*")',
+        're.compile(rb"(?s)(?:nee|x)dle")',
+    ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_is_heard(how, threads):

@@ -42,6 +42,8 @@ class Engine(NamedTuple):
     # Finds in lines that are joined by newlines the first match from an offset on and before
     # another; only where `Analysis.within_lines` says that this can be.
     search_joined: Callable[[bytes, int, int], Found | None] | None = None
+    # The match that begins at an offset.
+    match_at: Callable[[Text, int], Found | None] | None = None
 
 
 class ScanMatch(NamedTuple):
@@ -103,7 +105,7 @@ def _of_re(pattern: re.Pattern[Any]) -> Engine:
     joined = None
     if analysis.within_lines:
         joined = re.compile(source, (pattern.flags | re.MULTILINE) & ~re.DEBUG).search
-    return Engine("re", pattern.finditer, analysis, pattern.search, joined)
+    return Engine("re", pattern.finditer, analysis, pattern.search, joined, pattern.match)
 
 
 # --- google-re2 and pcre2 -----------------------------------------------------------------------

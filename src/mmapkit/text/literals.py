@@ -38,6 +38,8 @@ class Analysis(NamedTuple):
 
     # Each is met by every text in which there is a match; most telling first.
     requirements: tuple[Requirement, ...]
+    # Each match begins with one of these; None if that is not known.
+    head: Requirement | None
     # DOTALL, or newline by name: meant for the whole text rather than for each line.
     whole_text: bool
     # With MULTILINE added, it finds in joined lines a match in each line where it has one, and no
@@ -48,7 +50,7 @@ class Analysis(NamedTuple):
     despite_returns: bool
 
 
-UNKNOWN: Final = Analysis((), False, False, False)
+UNKNOWN: Final = Analysis((), None, False, False, False)
 
 
 def analyse(source: bytes, flags: int, *, wide_folds: bytes = b"") -> Analysis | None:
@@ -76,11 +78,14 @@ def analyse(source: bytes, flags: int, *, wide_folds: bytes = b"") -> Analysis |
         dotall = bool(flags & re.DOTALL)
         whole = dotall or any(_is_dotall(*node) or _is_newline(*node) for node in _affirmed(tree))
         if flags & re.LOCALE or any(_is_locale(*node) for node in _nodes(tree)):
-            return Analysis((), whole, False, False)
+            return UNKNOWN._replace(whole_text=whole)
         part = _Reader(wide_folds).sequence(tree, bool(flags & re.IGNORECASE))
         within = not dotall and not any(_minds_newlines(*node) for node in _nodes(tree))
         despite = within and not any(_looks_ahead(*node) for node in _nodes(tree))
-        return Analysis(_requirements(part), whole, within, despite)
+        head = None
+        if b"" not in part.head.strings:
+            head = Requirement(tuple(sorted(part.head.strings)), part.head.fold)
+        return Analysis(_requirements(part), head, whole, within, despite)
     except (_Strange, RecursionError):
         return None
 

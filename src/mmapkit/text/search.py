@@ -28,6 +28,8 @@ __all__ = ["Hit", "search"]
 
 # What is copied to run an engine on all of its lines.
 BLOCK_BYTES: Final = 256 << 10
+# How far the literal is looked for that matches in the whole text begin with.
+HEADS_BYTES: Final = 1 << 20
 # Of more alternatives than these it is not asked whether all are absent.
 MAX_LOOKED_FOR: Final = 8
 
@@ -319,7 +321,8 @@ def _in_whole(source: Source, engine: Engine, progress: bool | Report) -> Iterat
         return
     # A text that is not long is copied: then nothing of it can get lost.
     whole = source.read(0, size) if size <= source.long_line_bytes else source.whole()
-    found = engine.finditer(whole)
+    needle = _head_of(engine)
+    found = engine.finditer(whole) if needle is None else _from_heads(source, engine, needle, whole)
     start = known = number = 0  # of the line under way: its start, a place in it, lines before
     stop = -1  # where its newline is
     line: Text = b""
@@ -334,6 +337,33 @@ def _in_whole(source: Source, engine: Engine, progress: bool | Report) -> Iterat
             yield Hit(begin, end, number + 1, line, match)
             tell(end)
         tell(size)
+
+
+def _head_of(engine: Engine) -> _scan.Needle | None:
+    """The literal that each match begins with, if there is one."""
+    head = engine.analysis.head
+    if engine.match_at is None or head is None or len(head.alternatives) > 1:
+        return None
+    return _scan.Needle(head.alternatives[0], head.fold)
+
+
+def _from_heads(
+    source: Source, engine: Engine, needle: _scan.Needle, whole: Text
+) -> Iterator[Found]:
+    """What `finditer` finds, tried only where the literal is that each match begins with."""
+    match_at = engine.match_at
+    assert match_at is not None
+    size, done = source.size, 0
+    last = size - needle.size + 1
+    for start in range(0, last, HEADS_BYTES):
+        stop = min(start + HEADS_BYTES, last)
+        if stop <= done:
+            continue
+        heads, _ = _scan.find_all(source.text, needle, max(start, done), stop, size, True)
+        for at in memoryview(heads):
+            if at >= done and (match := match_at(whole, at)):
+                done = match.span()[1]
+                yield match
 
 
 def _is_absent(source: Source, requirement: Requirement) -> bool:
