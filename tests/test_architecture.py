@@ -88,7 +88,7 @@ EDGES = {
     },
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
-    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping"},
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping", "text.engines"},
     "cli.demo.*": {
         "__init__",
         "cli.*",

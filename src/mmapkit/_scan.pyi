@@ -20,6 +20,17 @@ class Needle:
     def byte(self) -> int: ...
     def __init__(self, needle: bytes, fold: bool = False) -> None: ...
 
+class Needles:
+    @property
+    def fold(self) -> bool: ...
+    @property
+    def longest(self) -> int: ...
+    def __init__(self, needles: list[bytes], fold: bool = False) -> None: ...
+    def __len__(self) -> int: ...
+
+class Many:
+    def __init__(self, needles: Needles) -> None: ...
+
 class Numbers:
     @property
     def itemsize(self) -> int: ...
@@ -67,6 +78,24 @@ def find_all(
     overlapping: bool = False,
     interrupt: bytearray | None = None,
 ) -> tuple[Numbers, int]: ...
+def count_any(
+    haystack: _Readable,
+    needles: Needles,
+    start: int,
+    stop: int,
+    end: int,
+    overlapping: bool = False,
+    interrupt: bytearray | None = None,
+) -> tuple[int, int, int]: ...
+def find_any(
+    haystack: _Readable,
+    needles: Needles,
+    start: int,
+    stop: int,
+    end: int,
+    overlapping: bool = False,
+    interrupt: bytearray | None = None,
+) -> tuple[Numbers, Numbers, int]: ...
 def list_newlines(
     haystack: _Readable,
     start: int,
@@ -78,7 +107,7 @@ def list_newlines(
 class LineScanner:
     @property
     def position(self) -> int: ...
-    def __init__(self, needle: Needle, *, once: bool, start: int = 0) -> None: ...
+    def __init__(self, needle: Needle | Needles, *, once: bool, start: int = 0) -> None: ...
     def next(
         self, haystack: _Readable, stop: int, end: int, interrupt: bytearray | None = None
     ) -> list[tuple[int, int, int, int, int]]: ...

@@ -83,7 +83,9 @@ class _Search:
         hits = self._all(text, self.whole_text, self.threads)
         return hits if self.most_lines is None else self._first(text, hits, self.most_lines)
 
-    def _all(self, text: Mapping | bytes, whole_text: bool, threads: int) -> Iterator[Hit]:
+    def _all(
+        self, text: Mapping | bytes | memoryview, whole_text: bool, threads: int
+    ) -> Iterator[Hit]:
         return mmapkit.search(
             text, self.pattern, ignore_case=self.ignore_case, multiline=whole_text, threads=threads
         )
