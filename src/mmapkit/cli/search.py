@@ -68,13 +68,14 @@ class _Search:
         source = os.fsencode(options.pattern)
         self.pattern: bytes | re.Pattern[bytes] = source
         self.whole_text = b"\n" in source
-        if not options.fixed_string:
+        # An empty literal is on every line, as for grep; so is an empty pattern.
+        if not options.fixed_string or not source:
             from mmapkit.text.engines import engine_of
 
             self.pattern = re.compile(source, re.IGNORECASE if options.ignore_case else 0)
             self.whole_text = engine_of(self.pattern).analysis.whole_text
         self.whole_text |= options.multiline
-        self.ignore_case = options.ignore_case and options.fixed_string
+        self.ignore_case = options.ignore_case and isinstance(self.pattern, bytes)
         self.threads = options.threads
         self.most_lines = options.max_count
 
