@@ -226,6 +226,21 @@ def test_closed_mapping_says_so(open_text):
             getattr(m, name)(b"b")
 
 
+@pytest.mark.parametrize("name", ["find", "count", "find_all", "lines"])
+def test_mapping_that_becomes_shorter_before_it_is_read_ahead(name, tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    path.write_bytes(bytes(24 << 20))
+    with mk.open(path, "r+") as m:
+
+        def shrink(*args):
+            m.resize(4096)
+            return False
+
+        monkeypatch.setattr(windows, "_in_memory", shrink)
+        with pytest.raises(ValueError, match="4096"):
+            getattr(m, name)(*([b"x"] if name != "lines" else []))
+
+
 @pytest.mark.parametrize("name", ["find", "rfind", "count", "find_all", "split"])
 def test_str_is_refused_with_advice(name):
     with pytest.raises(TypeError, match=r"'needle'\.encode\(\)"):

@@ -44,11 +44,13 @@ class Traces:
         goal = min(last + HORIZON_BYTES, self._end)
         while self._seen < goal:
             length = min(LOOK_BYTES, self._end - self._seen)
+            count = -(-length // self._page_bytes)
             flags = None if self._unknown else self._look(self._seen, length)
             if flags is None:
                 self._unknown = True
-                flags = b"\1" * -(-length // self._page_bytes)
-            self._flags += flags
+                flags = b""
+            # A mapping that has become shorter tells of fewer pages: the others are not to be read.
+            self._flags += flags.ljust(count, b"\1")
         page = self._page_bytes
         return (
             self._unknown

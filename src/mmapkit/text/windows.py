@@ -138,6 +138,8 @@ def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
                 block.release()
                 yield at, at + size
                 at += size
+        if at < stop:  # the mapping has become shorter: who works there tells of it
+            yield at, stop
     except MappingFault:
         # Reading ahead has met it. Who works there knows better how far it is good.
         yield at, stop
