@@ -24,13 +24,17 @@ typedef struct {
     uint32_t *listed;      /* of `shorter` and its like: the first one with a needle, or 0 */
     uint32_t *first;       /* the smallest needle that starts here, or MMK_NO_NEEDLE */
     uint32_t *count;       /* how many start here */
-    uint32_t *row;         /* [rows][1 << row_shift]: where to go, with MMK_HAS_NEEDLE */
+    uint32_t *row;         /* [rows][1 << row_shift]: where to go */
     unsigned row_shift;
     unsigned char class_of[256]; /* of bytes that no needle tells apart */
 } mmk_automaton;
 
 #define MMK_NO_NEEDLE UINT32_MAX
-#define MMK_HAS_NEEDLE ((uint32_t)1 << 31)
+
+/* Where to go: to where the state's row begins; or, for one without a row, to MMK_NO_ROW and its
+ * number. */
+#define MMK_NO_ROW ((uint32_t)1 << 30)
+#define MMK_HAS_NEEDLE ((uint32_t)1 << 31) /* one starts here */
 
 /* A needle in the order of the lists: by its hash, then as the caller lists them. */
 typedef struct {
