@@ -151,8 +151,8 @@ typedef struct {
     size_t done;
 } lane;
 
-/* Each lane reads `steps` bytes. One waits for each of its steps, so several take turns. `count` and
- * `keeps` are constants where this is used. */
+/* Each lane reads `steps` bytes. One waits for each of its steps, so several take turns. `count`
+ * and `keeps` are constants where this is used. */
 static MMK_INLINE void read_lanes(const mmk_needles *needles, const unsigned char *text,
                                   size_t origin, lane *lanes, unsigned count, size_t steps,
                                   bool keeps) {
@@ -176,8 +176,8 @@ static MMK_INLINE void read_lanes(const mmk_needles *needles, const unsigned cha
 
 #define LANES 4
 
-/* The first lane is at the right. Each first reads what is to the right of its part, which tells what
- * goes on there. */
+/* The first lane is at the right. Each first reads what is to the right of its part, which tells
+ * what goes on there. */
 static MMK_INLINE size_t scan(const mmk_needles *needles, const unsigned char *text, size_t from,
                               size_t stop, size_t end, mmk_mark *marks, unsigned count) {
     lane lanes[LANES];

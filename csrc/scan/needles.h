@@ -56,7 +56,7 @@ struct mmk_needles {
     mmk_automaton automaton;
     void *automaton_memory;
 
-    /* Filters look at the first bytes, as many as all needles have, up to 4. */
+    /* The filter looks at the first bytes, as many as all needles have, up to 4. */
     unsigned width;
     uint32_t start_mask; /* those of 4 bytes, without the letters' case if that is folded */
     mmk_listed *listed; /* [count] */
@@ -76,15 +76,15 @@ static inline size_t mmk__needle_size(const mmk_needles *needles, uint32_t index
     return needles->offset[index + 1] - needles->offset[index];
 }
 
-/* Of the first `width` bytes, which is a constant where speed matters. */
-static MMK_INLINE uint32_t mmk__start_hash(const unsigned char *at, unsigned width, uint32_t mask) {
-    uint32_t start = 0;
-    memcpy(&start, at, width);
-    return (start & mask) * 2654435761u;
+/* Of the first bytes; at least 4 can be read. */
+static inline uint32_t mmk__start_hash(const mmk_needles *needles, const unsigned char *at) {
+    uint32_t start;
+    memcpy(&start, at, sizeof start);
+    return (start & needles->start_mask) * 2654435761u;
 }
 
 /* Whether a needle's beginning has this hash, or another one that begins alike. */
-static MMK_INLINE bool mmk__has_hash(const mmk_needles *needles, uint32_t hash) {
+static inline bool mmk__has_hash(const mmk_needles *needles, uint32_t hash) {
     uint32_t bit = hash >> (32 - MMK_FILTER_BITS);
     return needles->filter[bit / 64] >> bit % 64 & 1;
 }
