@@ -40,13 +40,13 @@ EDGES = {
     "text.calls": {"_scan", "errors", "text.windows"},
     "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
     "text.several": {"_scan", "text.calls", "text.windows"},
-    "text.stamps": {"mapping", "text.windows"},
+    "text.stamps": {"_scan", "mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},
     "text.literals": set(),
     "text.engines": {"text.literals"},
-    "text.reading": {"_scan", "errors", "mapping"},
+    "text.reading": {"_native", "_scan", "errors", "mapping"},
     "text.candidates": {"_scan", "errors", "text.literals", "text.reading", "text.windows"},
     "text.search": {"_scan", "errors", "passes.*", "text.candidates", "text.engines", "text.find"}
     | {"text.literals", "text.reading", "text.windows"},
@@ -88,7 +88,7 @@ EDGES = {
     },
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
-    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "mapping", "text.engines"},
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
     "cli.demo.*": {
         "__init__",
         "cli.*",

@@ -73,6 +73,18 @@ def test_line_that_does_not_exist(text, lines):
     assert errors.rstrip().endswith(b"which has 5")
 
 
+def test_file_beside_that_is_no_index_is_left_as_it_is(lines, file):
+    other = file.with_name("file.lines")
+    other.write_bytes(b"somebody's\n")
+    status, out, errors = lines("0")
+    assert (status, out) == (1, b"")
+    assert errors.rstrip().endswith(
+        b"file.lines' is no index of lines, and is left as it is: use --no-index"
+    )
+    assert other.read_bytes() == b"somebody's\n"
+    assert lines("--no-index", "0") == (0, LINES[0], b"")
+
+
 def test_empty_file(lines, file):
     file.write_bytes(b"")
     assert lines(":") == (0, b"", b"")

@@ -274,6 +274,19 @@ def test_file_that_cannot_be_read_is_an_error_beside_what_is_found(name, search)
     assert re.fullmatch(rb"mmapkit: [^\n]+: '" + re.escape(name.encode()) + rb"'\r?\n", errors)
 
 
+def test_fault_in_the_middle_tells_what_was_found_before(search, monkeypatch):
+    real = mmapkit.search
+
+    def cut(text, *args, **options):
+        yield next(real(text, *args, **options))
+        raise mmapkit.MappingFault(6, "the file was truncated", text.path)
+
+    monkeypatch.setattr(mmapkit, "search", cut)
+    status, out, errors = search("ERROR", "log")
+    assert (status, out) == (2, LOG.splitlines()[1] + b"\n")
+    assert errors.startswith(b"mmapkit: the file was truncated: ")
+
+
 def test_complaint_stands_where_it_belongs(folder):
     command = [sys.executable, "-m", "mmapkit", "search", "ERROR", "other", "missing", "binary"]
     environment = {**os.environ, "PYTHONPATH": str(Path(mmapkit.__file__).parents[1])}

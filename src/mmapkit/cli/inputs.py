@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
 
-__all__ = ["opened"]
+__all__ = ["STDIN", "opened"]
 
 STDIN = "-"
 

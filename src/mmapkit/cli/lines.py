@@ -7,8 +7,11 @@ import re
 from collections.abc import Sequence
 
 import mmapkit
+from mmapkit.cli.inputs import STDIN, opened
 from mmapkit.cli.options import parser_of
 from mmapkit.cli.output import Output, complain, describe
+from mmapkit.errors import FormatError
+from mmapkit.mapping import Mapping
 
 __all__ = ["main"]
 
@@ -22,11 +25,15 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(shielded)
     output = Output()
     try:
-        with mmapkit.open(options.file) as text:
-            lines = text.lines(keepends=True, index=options.index)
+        with opened(options.file) as text:
+            index = options.index and isinstance(text, Mapping) and options.file != STDIN
+            lines = mmapkit.lines(text, keepends=True, index=index)
             chosen = lines[options.range]
             for line in [chosen] if isinstance(options.range, int) else chosen:
                 output.write(line)
+    except FormatError:
+        name = f"{options.file}.lines"
+        return complain(f"{name!r} is no index of lines, and is left as it is: use --no-index")
     except IndexError:
         message = f"there is no line {options.range} in {options.file!r}, which has {len(lines)}"
         return complain(message)
@@ -55,7 +62,8 @@ and A or B may be left out. A alone is one line. ("search -n" and editors number
 their line N is N-1 here.)
 
 Where the lines begin is kept in FILE.lines, which is made on first use where that is possible, and
-brought up to date when FILE has grown; so that the next time takes no time."""
+brought up to date when FILE has grown; so that the next time takes no time. FILE "-" is standard
+input; it and pipes are read to their end, and have no such file."""
 
 _EPILOG = """\
 exit status: 0, or 1 if the file cannot be read or the line A does not exist.

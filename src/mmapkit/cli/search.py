@@ -135,14 +135,19 @@ class _Block:
 
 def _blocks(text: Mapping | bytes, hits: Iterator[Hit]) -> Iterator[_Block]:
     block = None
-    for hit in hits:
-        if block is None:
-            block = _Block(text, hit)
-        elif hit.offset <= block.end:
-            block.add(text, hit)
-        else:
-            yield block
-            block = _Block(text, hit)
+    try:
+        for hit in hits:
+            if block is None:
+                block = _Block(text, hit)
+            elif hit.offset <= block.end:
+                block.add(text, hit)
+            else:
+                yield block
+                block = _Block(text, hit)
+    except OSError:
+        if block is not None:
+            yield block  # found before the file was cut, or its device failed
+        raise
     if block is not None:
         yield block
 
