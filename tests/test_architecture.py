@@ -40,7 +40,7 @@ EDGES = {
     "text.calls": {"_scan", "errors", "text.windows"},
     "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
     "text.several": {"_scan", "text.calls", "text.windows"},
-    "text.stamps": {"mapping", "text.windows"},
+    "text.stamps": {"_scan", "mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 import mmapkit as mk
+from mmapkit import _scan
 from mmapkit.text import candidates, reading, windows
 from mmapkit.text import search as module
 from mmapkit.text.engines import engine_of
@@ -121,7 +122,13 @@ def test_whole_text_is_tried_where_matches_may_begin(monkeypatch):
         rb"^a\n|ab",
         rb"a{2}?",
     ]
-    sources += [rb"(?m)^ab\n*", rb"ab(?=\n)", rb"aa(?!b)(?s:.)*?b"]
+    sources += [
+        rb"(?m)^ab\n*",
+        rb"ab(?=\n)",
+        rb"aa(?!b)(?s:.)*?b",
+        rb"ab\n|aab|ba?",
+        rb"(?i)[ab]{2}\n*",
+    ]
     for _ in range(600):
         text = bytes(rng.choices(b"aabA\n", k=rng.randint(0, 30)))
         monkeypatch.setattr(module, "HEADS_BYTES", rng.choice([1, 2, 5, 100]))
@@ -357,22 +364,34 @@ def plan_of(pattern, text):
     return candidates.Plan(reading.Source(text, len(text)), requirements)
 
 
+def wanted_of(plan):
+    """The size of the one literal, or how many there are."""
+    needle = plan.wanted.needle
+    return needle.size if isinstance(needle, _scan.Needle) else (len(needle),)
+
+
 def test_rarest_literal_is_looked_for_and_the_others_are_left_to_check():
     text = (b"ERROR a\n" + b"fine \n" * 9) * 100 + b"timeout\n"
     plan = plan_of(rb"ERROR.*timeout.*(?:fine|good)", text)
-    assert (plan.needle.size, plan.all_of, plan.one_of) == (7, [b"ERROR"], [(b"fine", b"good")])
-    assert plan_of(rb"ERROR.*fine", text).needle.size == 5
+    assert (wanted_of(plan), plan.all_of, plan.one_of) == (7, [b"ERROR"], [(b"fine", b"good")])
+    assert wanted_of(plan_of(rb"ERROR.*fine", text)) == 5
 
 
-def test_what_alternatives_share_is_looked_for():
+def test_rare_alternatives_are_looked_for_together():
+    plan = plan_of(rb"(?:foo|bar|needle).*x", b"x\n" * 1000)
+    assert (wanted_of(plan), plan.wanted.shortest, plan.one_of) == ((3,), 3, [])
+    assert plan.all_of == [b"x"]
+
+
+def test_what_alternatives_share_is_looked_for_unless_it_is_common():
     plan = plan_of(rb"warning|warned", b"x\n" * 1000)
-    assert (plan.needle.size, plan.one_of) == (4, [(b"warned", b"warning")])
+    assert (wanted_of(plan), plan.one_of) == (4, [(b"warned", b"warning")])
+    assert wanted_of(plan_of(rb"warning|warned", b"warn\nx\nx\n" * 1000)) == (2,)
 
 
 def test_literals_of_most_lines_are_not_looked_for():
-    assert plan_of(rb"fine.*\d", b"fine \n" * 100).needle is None
-    assert plan_of(rb"\d+", b"fine \n" * 100).needle is None
-    assert plan_of(rb"foo|bar", b"fine \n" * 100).needle is None
+    for pattern in (rb"fine.*\d", rb"\d+", rb"fine|bar"):
+        assert plan_of(pattern, b"fine \n" * 100).wanted is None
 
 
 # --- between two hits -----------------------------------------------------------------------------

@@ -28,8 +28,10 @@ static uint64_t start_at(const mmk_line_table *table, size_t line) {
     return line == 0 ? 0 : end_at(table, line - 1);
 }
 
-size_t mmk_table_lines(const mmk_line_table *table) {
-    return table->newline_count + (start_at(table, table->newline_count) < table->size_bytes);
+uint64_t mmk_table_count(mmk_line_table *table) {
+    uint64_t end = start_at(table, table->newline_count);
+    table->line_count = table->newline_count + (end < table->size_bytes);
+    return end;
 }
 
 bool mmk_table_spans(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,

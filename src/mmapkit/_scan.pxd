@@ -76,7 +76,8 @@ cdef extern from "mmk/scan.h" nogil:
         const uint64_t *wraps
         size_t wrap_count
         uint64_t size_bytes
-    size_t mmk_table_lines(const mmk_line_table *table)
+        size_t line_count
+    uint64_t mmk_table_count(mmk_line_table *table)
     bint mmk_table_spans(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
                          uint64_t *starts, uint64_t *ends)
     void mmk_table_starts(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,

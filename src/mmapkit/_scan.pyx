@@ -12,14 +12,12 @@ from mmapkit._native cimport Visited, visitor
 
 cimport cython
 from cpython.buffer cimport (PyBUF_CONTIG, PyBUF_CONTIG_RO, PyBUF_FORMAT, PyBUF_SIMPLE,
-                             PyBuffer_Release, PyObject_GetBuffer)
+                             PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer)
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.long cimport PyLong_AsSsize_t, PyLong_CheckExact
-from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
-from cpython.ref cimport Py_INCREF, PyObject
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -300,6 +298,28 @@ cdef class Numbers:
 
     def __releasebuffer__(self, Py_buffer *view):
         self.holds -= 1
+
+
+cdef class Plain:
+    """The bytes of any contiguous buffer, whatever they mean there."""
+
+    cdef object owner
+
+    def __init__(self, owner):
+        self.owner = owner
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyObject_GetBuffer(self.owner, view, PyBUF_SIMPLE | flags & PyBUF_WRITABLE)
+        view.itemsize = 1
+        view.format = NULL
+        if flags & PyBUF_FORMAT:
+            view.format = b"B"
+        view.ndim = 1
+        view.shape = view.strides = NULL
+        if flags & PyBUF_ND == PyBUF_ND:
+            view.shape = &view.len
+        if flags & PyBUF_STRIDES == PyBUF_STRIDES:
+            view.strides = &view.itemsize
 
 
 # --- a call -------------------------------------------------------------------------------------
@@ -766,7 +786,7 @@ cdef size_t NOGIL_BYTES = 1 << 16
 
 
 cdef struct lines_job:
-    const mmk_line_table *table
+    mmk_line_table *table
     size_t first, count
     Py_ssize_t step
     uint64_t starts[TAKEN_LINES]
@@ -779,6 +799,17 @@ cdef struct lines_job:
     bint troubled  # something was not: what is left out tells what, by itself
     const int64_t *offsets
     int64_t *numbers
+
+
+cdef bint are_there(lines_job *j) noexcept nogil:
+    """A table can have become shorter since lines of it were counted."""
+    cdef size_t last = j.first + (j.count - 1) * <size_t>j.step
+    return j.count == 0 or max(j.first, last) < j.table.line_count
+
+
+cdef void do_count_lines(void *context) noexcept nogil:
+    cdef lines_job *j = <lines_job *>context
+    j.ends[0] = mmk_table_count(j.table)
 
 
 cdef void do_spans(void *context) noexcept nogil:
@@ -860,6 +891,8 @@ cdef class LineTable:
 
     Attributes
     ----------
+    end : int
+        Where the last newline is over; 0 if there is none.
     origin : str or None
         The file from which `saved` comes, for messages.
     stamp : object
@@ -871,6 +904,7 @@ cdef class LineTable:
     cdef Visited mapping  # the text, if it is one
     cdef Saved saved
     cdef Numbers fresh, wraps
+    cdef readonly uint64_t end
     cdef public object origin
     cdef public object stamp
 
@@ -883,6 +917,7 @@ cdef class LineTable:
 
     cdef int _adopt(self, Saved saved, Numbers fresh, Numbers wraps, uint64_t size) except -1:
         cdef mmk_line_table made
+        cdef lines_job j
         cdef uint64_t last = 0
         cdef size_t i
         if fresh.itemsize != 4 or wraps.itemsize != 8:
@@ -897,11 +932,17 @@ cdef class LineTable:
         made.wraps = <const uint64_t *>wraps.data
         made.wrap_count = wraps.used
         made.size_bytes = size
+        made.line_count = 0
         for i in range(made.wrap_count):
             if not last <= made.wraps[i] <= made.newline_count:
                 raise ValueError(f"wraps do not ascend up to {made.newline_count} lines")
             last = made.wraps[i]
+        self._read(&made, saved, &j, do_count_lines)
+        if j.ends[0] > size:
+            raise ValueError(f"the last newline, before byte {j.ends[0]}, lies outside of {size} "
+                             "bytes")
         self.saved, self.fresh, self.wraps = saved, fresh, wraps
+        self.end = j.ends[0]
         self.c = made
         return 0
 
@@ -914,16 +955,6 @@ cdef class LineTable:
     def newline_count(self):
         """Lines that end with a newline."""
         return self.c.newline_count
-
-    @property
-    def end(self):
-        """Where the last newline is over; 0 if there is none."""
-        cdef int64_t start
-        cdef lines_job j
-        j.first, j.step, j.count, j.numbers = self.c.newline_count, 1, 1, &start
-        with cython.critical_section(self):
-            self._look_up(&j, do_starts)
-        return start
 
     @property
     def index_bytes(self):
@@ -960,18 +991,34 @@ cdef class LineTable:
         return ValueError(f"line {line} (counted from 0) does not end where it did when it was "
                           "indexed: the text has changed; index it again")
 
-    cdef int _look_up(self, lines_job *j, visitor work) except -1:
-        """Read from the table; the caller holds its lock."""
-        j.table = &self.c
-        j.newline_count = self.c.newline_count
-        if self.saved is None or self.saved.mapping is None:
+    cdef int _read(self, mmk_line_table *table, Saved saved, lines_job *j,
+                   visitor work) except -1:
+        """Work on a table whose first numbers may lie in a mapping."""
+        j.table = table
+        if saved is None or saved.mapping is None:
             work(j)
-        elif not self.saved.mapping._visit(work, j, self.saved.place, self.saved.count * 4):
-            raise self.saved.mapping._lost()
+        elif not saved.mapping._visit(work, j, saved.place, saved.count * 4):
+            raise saved.mapping._lost()
         return 0
 
-    cdef int _look_up_many(self, lines_job *j, visitor work) except -1:
-        """The same without the GIL, for a table that may grow meanwhile."""
+    cdef int _find_spans(self, lines_job *j) except -1:
+        """Where lines start and end."""
+        with cython.critical_section(self):
+            j.newline_count = self.c.newline_count
+            j.table = &self.c
+            if not are_there(j):
+                raise self._shortened()
+            self._read(&self.c, self.saved, j, do_spans)
+        if not j.good:
+            raise self._damaged()
+        return 0
+
+    cdef object _shortened(self):
+        return ValueError(f"the text has become shorter and has {self.c.line_count} lines now: take "
+                          "these lines from it again")
+
+    cdef int _work(self, lines_job *j, visitor work) except -1:
+        """Work without the GIL, on a table that may grow or shrink meanwhile."""
         cdef mmk_line_table table
         cdef Saved saved
         cdef Numbers fresh, wraps
@@ -982,6 +1029,8 @@ cdef class LineTable:
             fresh.holds += 1
         j.table = &table
         try:
+            if work == do_starts and not are_there(j):
+                raise self._shortened()
             with nogil:
                 if saved is None or saved.mapping is None:
                     work(j)
@@ -1007,7 +1056,7 @@ cdef class LineTable:
                     raise ValueError("there are as many numbers as offsets")
                 j.offsets, j.numbers = <const int64_t *>source.buf, <int64_t *>target.buf
                 j.count = <size_t>source.len // 8
-                self._look_up_many(&j, do_lines_at)
+                self._work(&j, do_lines_at)
                 return j.good
             finally:
                 PyBuffer_Release(&target)
@@ -1023,14 +1072,13 @@ cdef class LineTable:
                              "bytes")
         j.offsets, j.numbers, j.count = &wanted, &line, 1
         with cython.critical_section(self):
-            self._look_up(&j, do_lines_at)
+            self._read(&self.c, self.saved, &j, do_lines_at)
             j.first, j.step = <size_t>line, 1
-            if not j.good:
-                raise self._damaged()
-            self._look_up(&j, do_spans)
-            if not j.good or not j.starts[0] <= offset < j.ends[0]:
-                raise self._damaged()
-        return line
+            if j.good and are_there(&j):
+                self._read(&self.c, self.saved, &j, do_spans)
+                if j.good and j.starts[0] <= offset < j.ends[0]:
+                    return line
+        raise self._damaged()
 
 
 cdef class LineSequence:
@@ -1051,7 +1099,7 @@ cdef class LineSequence:
         self._table, self.views, self.keepends, self.all = table, views, keepends, True
 
     cdef size_t _length(self) noexcept:
-        return mmk_table_lines(&self._table.c) if self.all else self.count
+        return self._table.c.line_count if self.all else self.count
 
     cdef int _require_table(self) except -1:
         if self._table is None:
@@ -1074,9 +1122,7 @@ cdef class LineSequence:
 
     cdef size_t _line(self, key) except? <size_t>-1:
         """The number in the whole text of a line that is given by an index."""
-        cdef Py_ssize_t index, length
-        index = PyLong_AsSsize_t(key) if PyLong_CheckExact(key) else \
-            PyNumber_AsSsize_t(key, IndexError)
+        cdef Py_ssize_t index = PyNumber_AsSsize_t(key, IndexError), length
         self._require_table()
         length = <Py_ssize_t>self._length()
         if index < 0:
@@ -1141,14 +1187,14 @@ cdef class LineSequence:
             if j.count > self._length():
                 raise ValueError(f"there are {self._length()} lines, not {j.count}")
             j.numbers = <int64_t *>target.buf
-            self._table._look_up_many(&j, do_starts)
+            self._table._work(&j, do_starts)
         finally:
             PyBuffer_Release(&target)
 
     cdef object _view(self):
         """All bytes of the text, read-only."""
         text = self._table.text
-        view = text._view() if self._table.mapping is not None else memoryview(text).cast("B")
+        view = text._view() if self._table.mapping is not None else memoryview(Plain(text))
         return view.toreadonly()
 
     cdef object _view_of(self, size_t start, size_t stop):
@@ -1168,10 +1214,7 @@ cdef class LineSequence:
         wanted = wanted and not self.views
         j.troubled = False
         while True:
-            with cython.critical_section(self._table):
-                self._table._look_up(j, do_spans)
-            if not j.good:
-                raise self._table._damaged()
+            self._table._find_spans(j)
             self._limit(j)
             if mapping is None:
                 PyObject_GetBuffer(self._table.text, &buffer, PyBUF_CONTIG_RO)

@@ -215,11 +215,13 @@ typedef struct {
     const uint64_t *wraps;
     size_t wrap_count;
     uint64_t size_bytes; /* of the text, where its last line ends */
+    size_t line_count;   /* one more than newlines if there is something behind the last of them */
 } mmk_line_table;
 
-/* Lines: one more than newlines if there is something behind the last of them. */
-size_t mmk_table_lines(const mmk_line_table *table);
-/* Where `count` lines start and end, `step` apart from the first; false if that cannot be true. */
+/* Where the last newline is over; sets line_count. */
+uint64_t mmk_table_count(mmk_line_table *table);
+/* Where `count` lines start and end, `step` apart from the first; false if that cannot be true. The
+ * lines of this and the next one are less than line_count. */
 bool mmk_table_spans(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
                      uint64_t *starts, uint64_t *ends);
 void mmk_table_starts(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,

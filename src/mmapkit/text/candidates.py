@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from mmapkit import _scan
 from mmapkit.errors import MappingFault
@@ -15,7 +15,7 @@ from mmapkit.text.windows import Crew, windows
 if TYPE_CHECKING:
     from mmapkit.passes.progress import Report
 
-__all__ = ["Candidate", "Candidates", "Plan", "lines_of"]
+__all__ = ["Candidate", "Candidates", "Plan", "Wanted", "lines_of"]
 
 # What is looked through before the first of few hits is given: nothing to wait for.
 STEP_BYTES: Final = 4 << 20
@@ -29,6 +29,20 @@ NEAR: Final = 4
 NEAR_BYTES: Final = 64 << 10
 
 Candidate = tuple[int, int, int, int, int]  # offset, size, line start, line end, lines before
+
+
+class Wanted(NamedTuple):
+    """What the kernels look for."""
+
+    needle: _scan.Needle | _scan.Needles
+    shortest: int  # in bytes
+
+    @classmethod
+    def one_of(cls, literals: Sequence[bytes], fold: bool) -> Self:
+        """Any of some literals."""
+        if len(literals) == 1:
+            return cls(_scan.Needle(literals[0], fold), len(literals[0]))
+        return cls(_scan.Needles(list(literals), fold), min(map(len, literals)))
 
 
 class Candidates:
@@ -47,7 +61,7 @@ class Candidates:
     def __init__(
         self,
         source: Source,
-        needle: _scan.Needle,
+        wanted: Wanted,
         crew: Crew,
         progress: bool | Report,
         *,
@@ -56,7 +70,7 @@ class Candidates:
     ) -> None:
         """Promise the candidates of a text; nothing is looked at yet."""
         self.source = source
-        self._needle = needle
+        self._needle, self._shortest = wanted
         self._once = once
         self._spans_lines = spans_lines
         self._crew = Crew(1) if spans_lines else crew
@@ -66,7 +80,7 @@ class Candidates:
     def __iter__(self) -> Iterator[list[Candidate]]:
         """Go through the text once."""
         source, crew = self.source, self._crew
-        stop = source.size - self._needle.size + 1
+        stop = source.size - self._shortest + 1
         if stop <= 0:
             return
         ranges: Any = windows(source.text, 0, stop, progress=self._progress, cut=crew.size > 1)
@@ -155,29 +169,41 @@ def lines_of(
 
 
 class Plan:
-    """Which literal the kernels look for, and which ones a line has to have besides."""
+    """Which literals the kernels look for, and which ones a line has to have besides."""
 
     def __init__(self, source: Source, requirements: tuple[Requirement, ...]) -> None:
-        """Look at a sample of the text; without a literal that is rare there is no needle."""
-        self.needle: _scan.Needle | None = None
+        """Look at a sample of the text; without literals that are rare nothing is wanted."""
+        self.wanted: Wanted | None = None
         # What each line has to have, too: all of these literals, and one of each of these sets.
         self.all_of = [each.alternatives[0] for each in requirements if _is_plain(each)]
         self.one_of = [
             each.alternatives for each in requirements if not each.fold and not _is_plain(each)
         ]
-        ways = [(each, found) for each in requirements if (found := _shared_literal(each))]
+        ways = [(each, each.alternatives) for each in requirements]
+        # One literal that all alternatives contain is found faster than several.
+        ways += [
+            (each, (shared,))
+            for each in requirements
+            if len(each.alternatives) > 1 and len(shared := _shared_literal(each)) > 1
+        ]
         if not ways:
             return
         sample = _sample(source)
         folded = sample.lower()
-        counts = [(folded if each.fold else sample).count(literal) for each, literal in ways]
-        rarest = min(range(len(ways)), key=counts.__getitem__)
+        counts = [
+            sum(map((folded if each.fold else sample).count, literals)) for each, literals in ways
+        ]
+        rarest = min(range(len(ways)), key=lambda i: (counts[i], len(ways[i][1]) > 1))
         if counts[rarest] > COMMON_SHARE * (sample.count(b"\n") + 1):
             return
-        requirement, literal = ways[rarest]
-        self.needle = _scan.Needle(literal, requirement.fold)
+        requirement, literals = ways[rarest]
+        self.wanted = Wanted.one_of(literals, requirement.fold)
+        if requirement.fold or literals != requirement.alternatives:
+            return
         if _is_plain(requirement):
-            self.all_of.remove(literal)
+            self.all_of.remove(literals[0])
+        else:
+            self.one_of.remove(literals)
 
     def has_one_of_each(self, line: bytes) -> bool:
         """Tell whether a line has one of each set."""

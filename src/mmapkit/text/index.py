@@ -40,11 +40,12 @@ ABOUT: Final = np.dtype(
 # The first member's name, where every zip archive has it (APPNOTE.TXT 4.3.7).
 MARK: Final = slice(30, 44)
 NAME: Final = b"line_index.npy"
-# An index up to this size is saved again whenever its text has grown. A larger one is when reading
-# what is new takes longer than writing it: then both cost no more than a share of the text's size.
+# An index up to this size is saved again whenever its text has grown; a larger one if it has fewer
+# bytes than there are new ones in the text, so that it is not written over and over.
 SMALL_BYTES: Final = 1 << 20
-# So many lines of a text that has grown are looked at, whether they still end where they did.
+# So many lines of a text that has grown are looked at, and of each no more than these bytes.
 SPOTS: Final = 64
+SPOT_BYTES: Final = 4096
 
 
 class Place(NamedTuple):
@@ -74,9 +75,10 @@ def open_index(
             raise
         _warn(place.path, "read", error)
         table = None
+    # Another process may have mapped the file when there was more of it.
+    worth = table is None or not size < table.size_bytes <= found.st_size
     if table is not None and not _still_true(table, found):
         table = None
-    worth = True
     if table is None:
         table = LineTable(mapping, *scan(mapping, 0, size, threads, progress))
     elif table.size_bytes == size:
@@ -84,7 +86,7 @@ def open_index(
     else:
         new = size - table.size_bytes
         extend(table, size, threads, progress)
-        worth = new >= table.index_bytes or table.index_bytes <= SMALL_BYTES
+        worth = table.index_bytes <= max(new, SMALL_BYTES)
     table.stamp = Stamp.of(mapping, size, mtime_ns)
     if worth:
         try:
@@ -93,6 +95,10 @@ def open_index(
             if place.demanded:
                 raise
             _warn(place.path, "saved", error)
+        else:  # from now on its memory is the file's
+            saved = _load(mapping, place.path)
+            if saved is not None and saved.stamp == table.stamp:
+                return saved
     return table
 
 
@@ -106,7 +112,7 @@ def _warn(path: str, what: str, error: OSError) -> None:
     warnings.warn(
         f"the index of lines in {path!r} could not be {what}, so it is in memory only: {error}",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=5,  # who called Mapping.lines()
     )
 
 
@@ -176,7 +182,7 @@ def _load(mapping: Mapping, path: str) -> LineTable | None:
             arrays = open_arrays(path)
             held.callback(arrays.close, defer=True)  # what is in use stays mapped
             return _table_of(mapping, path, arrays)
-    except (FormatError, KeyError, ValueError, MappingFault):
+    except (FormatError, KeyError, ValueError, MappingFault, FileNotFoundError):
         return None
 
 
@@ -186,7 +192,8 @@ def _table_of(mapping: Mapping, path: str, arrays: MappedArrays) -> LineTable:
     if about.dtype != ABOUT or about.shape != () or about["version"] != VERSION:
         raise FormatError(f"{path!r} is an index of another version")
     _, size, *rest = (int(field) for field in about.item())
-    if size < 0 or ends.dtype != np.uint32 or bounds.dtype != np.int64 or ends.ndim != 1:
+    kinds = (ends.dtype, ends.ndim, bounds.dtype, bounds.ndim)
+    if size < 0 or kinds != (np.dtype("u4"), 1, np.dtype("i8"), 1):
         raise FormatError(f"{path!r}: not the numbers of lines")
     if len(bounds) != size >> 32 or len(ends) > size:
         raise FormatError(f"{path!r}: not the numbers of a text of {size} bytes")
@@ -198,8 +205,6 @@ def _table_of(mapping: Mapping, path: str, arrays: MappedArrays) -> LineTable:
         numbers = np.array(ends) if os.name == "nt" else ends[:]
         saved = Saved(numbers, None if os.name == "nt" else arrays.mapping)
     table = LineTable(mapping, Numbers(4), wraps, size, saved)
-    if table.end > size:
-        raise FormatError(f"{path!r}: lines end behind the text")
     table.origin = path
     table.stamp = Stamp(size, *rest)
     return table
@@ -212,11 +217,13 @@ def _still_true(table: LineTable, found: os.stat_result) -> bool:
         return False
     if stamp.size == found.st_size:
         return stamp.mtime_ns == found.st_mtime_ns
-    # Its first and last bytes are as they were. Do lines in between end where they did?
+    # Its first and last bytes are as they were. Are lines in between where they were?
     known = lines_of(table)[: table.newline_count]
     try:
         for line in np.linspace(0, len(known) - 1, min(SPOTS, len(known)), dtype=np.int64):
-            known.span(line)
+            start, stop = known.span(line)
+            if b"\n" in table.text.read(start, min(stop - start, SPOT_BYTES)):
+                return False
     except ValueError:
         return False
     return True

@@ -264,6 +264,12 @@ class Lines(LineSequence):
 
         save_index(self._table, path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the text, a mapping by reference; lines are found anew, or in the saved index."""
+        chosen = None if self._is_whole else self._range
+        table = self._table
+        return (_found_again, (table.text, table.origin, chosen, self.views, self.keepends))
+
     def __repr__(self) -> str:
         """Show how many, and of what."""
         text = self._table.text
@@ -276,6 +282,21 @@ def lines_of(table: LineTable, views: bool = False, keepends: bool = False) -> L
     made = Lines.__new__(Lines)
     made._begin(table, views, keepends)
     return made
+
+
+def _found_again(
+    text: Any, index: str | None, chosen: range | None, views: bool, keepends: bool
+) -> Lines:
+    """Unpickle."""
+    found = lines(text, index=index, views=views, keepends=keepends)
+    if chosen is None:
+        return found
+    if not chosen:
+        return found[:0]
+    if max(chosen[0], chosen[-1]) >= len(found):
+        raise ValueError(f"the text has {len(found)} lines now: line {max(chosen)} is not there")
+    stop = None if chosen.stop < 0 else chosen.stop
+    return found[chosen.start : stop : chosen.step]
 
 
 def extend(table: LineTable, stop: int, threads: int | None, progress: bool | Report) -> None:
@@ -320,7 +341,7 @@ def scan(
         except MappingFault as fault:
             if isinstance(fault.found, Numbers) and fault.found is not ends:
                 ends.add(fault.found)
-            table = LineTable(text, ends, wraps, 0)
+            table = LineTable(text, ends, wraps, fault.searched or 0)
             fault.found = lines_of(LineTable(text, ends, wraps, table.end))
             raise
     ends.trim()

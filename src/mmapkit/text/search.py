@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from mmapkit import _scan
 from mmapkit.errors import MappingFault
 from mmapkit.passes.progress import progress_for
-from mmapkit.text.candidates import Candidates, Plan, lines_of
+from mmapkit.text.candidates import Candidates, Plan, Wanted, lines_of
 from mmapkit.text.engines import Engine, Found, Text, engine_of
 from mmapkit.text.find import find
 from mmapkit.text.literals import Requirement
@@ -127,9 +127,9 @@ def search(
         literal = bytes(pattern)
         if not literal:
             raise ValueError("the literal to search is empty: it would be found everywhere")
-        needle = _scan.Needle(literal, ignore_case)
+        wanted = Wanted.one_of([literal], ignore_case)
         spans = b"\n" in literal
-        found = Candidates(source, needle, crew, progress, once=False, spans_lines=spans)
+        found = Candidates(source, wanted, crew, progress, once=False, spans_lines=spans)
         return _literal_hits(found, within=multiline is False)
     if isinstance(pattern, str):
         raise TypeError(f"bytes are searched, not str: give {pattern[:40]!r}.encode()")
@@ -161,10 +161,10 @@ def _literal_hits(candidates: Candidates, *, within: bool) -> Iterator[Hit]:
 
 def _in_lines(source: Source, engine: Engine, crew: Crew, progress: bool | Report) -> Iterator[Hit]:
     plan = Plan(source, engine.analysis.requirements)
-    if plan.needle is None:
+    if plan.wanted is None:
         yield from _in_blocks(source, engine, progress)
         return
-    candidates = Candidates(source, plan.needle, crew, progress)
+    candidates = Candidates(source, plan.wanted, crew, progress)
     finditer, new = engine.finditer, _hit
     all_of, has_one_of_each = plan.all_of, plan.has_one_of_each if plan.one_of else None
     for batch in candidates:
@@ -321,8 +321,8 @@ def _in_whole(source: Source, engine: Engine, progress: bool | Report) -> Iterat
         return
     # A text that is not long is copied: then nothing of it can get lost.
     whole = source.read(0, size) if size <= source.long_line_bytes else source.whole()
-    needle = _head_of(engine)
-    found = engine.finditer(whole) if needle is None else _from_heads(source, engine, needle, whole)
+    head = engine.analysis.head if engine.match_at else None
+    found = _from_heads(source, engine, head, whole) if head else engine.finditer(whole)
     start = known = number = 0  # of the line under way: its start, a place in it, lines before
     stop = -1  # where its newline is
     line: Text = b""
@@ -339,28 +339,22 @@ def _in_whole(source: Source, engine: Engine, progress: bool | Report) -> Iterat
         tell(size)
 
 
-def _head_of(engine: Engine) -> _scan.Needle | None:
-    """The literal that each match begins with, if there is one."""
-    head = engine.analysis.head
-    if engine.match_at is None or head is None or len(head.alternatives) > 1:
-        return None
-    return _scan.Needle(head.alternatives[0], head.fold)
-
-
-def _from_heads(
-    source: Source, engine: Engine, needle: _scan.Needle, whole: Text
-) -> Iterator[Found]:
-    """What `finditer` finds, tried only where the literal is that each match begins with."""
+def _from_heads(source: Source, engine: Engine, head: Requirement, whole: Text) -> Iterator[Found]:
+    """What `finditer` finds, tried only where the literals are that each match begins with."""
     match_at = engine.match_at
     assert match_at is not None
-    size, done = source.size, 0
-    last = size - needle.size + 1
+    needle, shortest = Wanted.one_of(head.alternatives, head.fold)
+    text, size, done = source.text, source.size, 0
+    last = size - shortest + 1
     for start in range(0, last, HEADS_BYTES):
-        stop = min(start + HEADS_BYTES, last)
-        if stop <= done:
+        first, stop = max(start, done), min(start + HEADS_BYTES, last)
+        if first >= stop:
             continue
-        heads, _ = _scan.find_all(source.text, needle, max(start, done), stop, size, True)
-        for at in memoryview(heads):
+        if isinstance(needle, _scan.Needle):
+            offsets, _ = _scan.find_all(text, needle, first, stop, size, True)
+        else:
+            offsets, _, _ = _scan.find_any(text, needle, first, stop, size, True)
+        for at in memoryview(offsets):
             if at >= done and (match := match_at(whole, at)):
                 done = match.span()[1]
                 yield match

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from mmapkit._scan import Plain
 from mmapkit.mapping import Mapping
 from mmapkit.text.windows import size_of
 
@@ -55,8 +56,5 @@ def mtime_of(text: Any) -> int:
 def _read(text: Any, start: int, count: int) -> bytes:
     if isinstance(text, Mapping):
         return text.read(start, count)
-    with memoryview(text) as view:
-        if not view.nbytes:  # which may have a shape that cannot be cast
-            return b""
-        with view.cast("B") as whole:
-            return bytes(whole[start : start + count])
+    with memoryview(Plain(text)) as view:
+        return bytes(view[start : start + count])
