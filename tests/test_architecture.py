@@ -46,7 +46,7 @@ EDGES = {
     | {"text.stamps"},
     "text.literals": set(),
     "text.engines": {"text.literals"},
-    "text.reading": {"_scan", "errors", "mapping"},
+    "text.reading": {"_native", "_scan", "errors", "mapping"},
     "text.candidates": {"_scan", "errors", "text.literals", "text.reading", "text.windows"},
     "text.search": {"_scan", "errors", "passes.*", "text.candidates", "text.engines", "text.find"}
     | {"text.literals", "text.reading", "text.windows"},

@@ -122,7 +122,7 @@ def test_long_line_that_is_cut_tells_the_fault(file):
 def test_ctrl_c_is_heard(how, threads):
     victim.survive(
         """
-        import re
+        import re, concurrent.futures.thread  # not to be interrupted while threads are made
         class Heard(Exception):
             pass
         def hear(*_):
@@ -131,6 +131,7 @@ def test_ctrl_c_is_heard(how, threads):
         with mk.anonymous(4 << 30) as m:
             m[100] = 10
             pattern, threads = eval(args[0]), int(args[1])
+            list(mk.search(bytes(8 << 20), pattern, threads=threads))  # what is imported, is
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             begin = time.monotonic()
             try:

@@ -93,6 +93,7 @@ class Candidates:
                         self._last = batch[-1]
                         yield batch
         except MappingFault as fault:
+            source.know_of_faults()
             yield from self._certain(fault)
             raise
 
@@ -105,7 +106,7 @@ class Candidates:
         text, last = self.source.text, self._last
         start, number = (0, 0) if last is None else (last[2], last[4])
         try:
-            stop = self.source.whole_lines(start, self.source.first_lost(fault))
+            stop = self.source.whole_lines(start, self.source.first_lost(start))
             scanner = _scan.LineScanner(self._needle, once=self._once, start=start)
             while batch := scanner.next(text, stop, stop):
                 found = [(*each[:4], each[4] + number) for each in batch]

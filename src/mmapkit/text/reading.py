@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
 from mmapkit import _scan
+from mmapkit._native import page_size
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 
 __all__ = ["Source"]
 
 NEWLINE: Final = _scan.Needle(b"\n")
+# Bytes that are read at a time to see where others are lost.
+COARSE_BYTES: Final = 1 << 16
 
 
 class Source:
@@ -33,14 +36,30 @@ class Source:
         """Hold on to a text of so many bytes."""
         self.text = text
         self.size = size
+        self._fault: MappingFault | None = None
         self.mapping = text if isinstance(text, Mapping) else None
         if isinstance(text, bytes):
             self.read: Callable[[int, int], bytes] = lambda start, stop: text[start:stop]
         elif self.mapping is not None:
-            self.read = lambda start, stop: text.read(start, stop - start)
+            self.read = self._read_guarded
         else:
             whole = _flat(text)
             self.read = lambda start, stop: bytes(whole[start:stop])
+
+    def _read_guarded(self, start: int, stop: int) -> bytes:
+        try:
+            return self.text.read(start, stop - start)  # type: ignore[no-any-return]
+        except MappingFault as fault:
+            # It may be told of bytes that another thread met elsewhere. If not, it is told again.
+            found: bytes = self.text.read(start, stop - start)
+            self._fault = fault.with_traceback(None)
+            return found
+
+    def settle(self) -> None:
+        """At the end, raise a fault that is not of what was read here."""
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
 
     def view(self, start: int, stop: int) -> memoryview:
         """Bytes without a copy."""
@@ -88,9 +107,20 @@ class Source:
         at = _scan.rfind(self.text, NEWLINE, start, stop, stop) if start < stop else -1
         return start if at < 0 else at + 1
 
-    def first_lost(self, fault: MappingFault) -> int:
-        """Offset in the text of the first byte that a fault tells to be lost."""
-        return max(0, fault.offset - self.mapping.offset) if self.mapping is not None else 0
+    def first_lost(self, start: int) -> int:
+        """Where the first bytes are that are lost, from an offset on; exact to a page."""
+        for step in (COARSE_BYTES, page_size()):
+            while start < self.size:
+                stop = min(self.size, (start // step + 1) * step)
+                if self.read_if_whole(start, stop) is None:
+                    break
+                start = stop
+        return start
+
+    def know_of_faults(self) -> None:
+        """Let this thread be told already of what another one met."""
+        if self.mapping is not None:
+            self.mapping._take_fault()
 
     def unharmed(self, found: Iterable[Any]) -> Iterator[Any]:
         """Pass on what was found in a view, while no bytes of it are lost."""

@@ -154,6 +154,7 @@ def _literal_hits(candidates: Candidates, *, within: bool) -> Iterator[Hit]:
             if within and offset + size > start + len(line):
                 continue
             yield new(Hit, (offset, offset + size, number + 1, line, None))
+    source.settle()
 
 
 # --- an engine on lines ---------------------------------------------------------------------------
@@ -184,6 +185,7 @@ def _in_lines(source: Source, engine: Engine, crew: Crew, progress: bool | Repor
             for match in found:
                 begin, end = match.span()
                 yield new(Hit, (start + begin, start + end, number + 1, line, match))
+    source.settle()
 
 
 # --- an engine on all lines -----------------------------------------------------------------------
@@ -208,6 +210,7 @@ def _in_blocks(source: Source, engine: Engine, progress: bool | Report) -> Itera
                     end = source.line_end(at)
                     yield from _long_line_hits(source, engine, at, end, number)
                     at, number = min(end + 1, source.size), number + 1
+    source.settle()
 
 
 def _block(source: Source, start: int) -> tuple[bytes, MappingFault | None]:
@@ -219,7 +222,7 @@ def _block(source: Source, start: int) -> tuple[bytes, MappingFault | None]:
         block = source.read(start, stop)
     except MappingFault as error:
         fault = error
-        block = source.read(start, max(start, source.first_lost(error)))
+        block = source.read(start, source.first_lost(start))
     if fault is not None or stop < source.size:
         block = block[: block.rfind(b"\n") + 1]
     return block, fault
@@ -337,6 +340,7 @@ def _in_whole(source: Source, engine: Engine, progress: bool | Report) -> Iterat
             yield Hit(begin, end, number + 1, line, match)
             tell(end)
         tell(size)
+    source.settle()
 
 
 def _from_heads(source: Source, engine: Engine, head: Requirement, whole: Text) -> Iterator[Found]:
