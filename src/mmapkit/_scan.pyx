@@ -697,12 +697,22 @@ cdef void do_copy_lines(void *context) noexcept nogil:
         memcpy(j.out[i], j.text + j.starts[i], <size_t>(j.ends[i] - j.starts[i]))
 
 
+cdef struct copy_job:
+    void *to
+    const void *origin
+    size_t size
+
+
+cdef void do_copy(void *context) noexcept nogil:
+    cdef copy_job *j = <copy_job *>context
+    memcpy(j.to, j.origin, j.size)
+
+
 cdef class Saved:
     """Numbers of 4 bytes that somebody else holds: a buffer, and the mapping in which it lies."""
 
     cdef Py_buffer buffer
     cdef bint exported
-    cdef readonly object numbers
     cdef const uint32_t *data
     cdef size_t count
     cdef Visited mapping
@@ -712,7 +722,6 @@ cdef class Saved:
         cdef size_t size
         PyObject_GetBuffer(numbers, &self.buffer, PyBUF_CONTIG_RO)
         self.exported = True
-        self.numbers = numbers
         self.data = <const uint32_t *>self.buffer.buf
         self.count = <size_t>self.buffer.len // 4
         cdef const unsigned char *start
@@ -725,6 +734,29 @@ cdef class Saved:
     def __dealloc__(self):
         if self.exported:
             PyBuffer_Release(&self.buffer)
+
+    def __len__(self):
+        return self.count
+
+    def copy_to(self, buffer):
+        """Fill a buffer of as many numbers."""
+        cdef Py_buffer target
+        cdef copy_job j
+        cdef bint kept = True
+        PyObject_GetBuffer(buffer, &target, PyBUF_CONTIG)
+        try:
+            if target.len != <Py_ssize_t>self.count * 4:
+                raise ValueError(f"{target.len} bytes for {self.count} numbers of 4")
+            j.to, j.origin, j.size = target.buf, self.data, <size_t>target.len
+            with nogil:
+                if self.mapping is None:
+                    do_copy(&j)
+                else:
+                    kept = self.mapping._visit(do_copy, &j, self.place, j.size)
+            if not kept:
+                raise self.mapping._lost()
+        finally:
+            PyBuffer_Release(&target)
 
 
 cdef class LineTable:
@@ -804,10 +836,9 @@ cdef class LineTable:
         return self.c.newline_count * 4 + self.c.wrap_count * 8
 
     def parts(self):
-        """The numbers that were saved, or None, the others, the wraps, as buffers, and the size."""
+        """What was saved, or None, the other numbers and the wraps as buffers, and the size."""
         with cython.critical_section(self):
-            saved = None if self.saved is None else self.saved.numbers
-            return saved, memoryview(self.fresh), memoryview(self.wraps), self.c.size_bytes
+            return self.saved, memoryview(self.fresh), memoryview(self.wraps), self.c.size_bytes
 
     def extend(self, Numbers fresh not None, Numbers wraps not None, uint64_t size):
         """Add lines behind the last newline; `wraps` are those of all lines."""

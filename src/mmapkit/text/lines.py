@@ -328,6 +328,7 @@ def scan(
         return list_newlines(text, first, last, interrupt)
 
     with Crew(threads) as crew:
+        done = start
         try:
             for window in windows(text, start, stop, progress=progress, cut=crew.size > 1):
                 for first, last in _between_wraps(*window):
@@ -335,13 +336,16 @@ def scan(
                         wraps.add(np.array([before + len(ends)]))
                     if crew.size == 1:
                         list_newlines(text, first, last, None, ends)
+                        done = last
                         continue
-                    for _, more in crew.run(part, first, last):
+                    for done, more in crew.run(part, first, last):
                         ends.add(more)
         except MappingFault as fault:
-            if isinstance(fault.found, Numbers) and fault.found is not ends:
+            if fault.searched is None:  # it was met on the way to the next window
+                fault.searched = done
+            elif isinstance(fault.found, Numbers) and fault.found is not ends:
                 ends.add(fault.found)
-            table = LineTable(text, ends, wraps, fault.searched or 0)
+            table = LineTable(text, ends, wraps, fault.searched)
             fault.found = lines_of(LineTable(text, ends, wraps, table.end))
             raise
     ends.trim()
