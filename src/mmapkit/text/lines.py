@@ -338,8 +338,9 @@ def scan(
                         list_newlines(text, first, last, None, ends)
                         done = last
                         continue
-                    for done, more in crew.run(part, first, last):
+                    for stopped, more in crew.run(part, first, last):
                         ends.add(more)
+                        done = stopped
         except MappingFault as fault:
             if fault.searched is None:  # it was met on the way to the next window
                 fault.searched = done
