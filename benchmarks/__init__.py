@@ -9,5 +9,6 @@ TOPICS = (
     "sequential",
     "passes",
     "growth",
+    "search",
     "guard",
 )

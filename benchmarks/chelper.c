@@ -36,6 +36,33 @@ uint64_t sum_words(const uint64_t *words, size_t byte_count)
     return a + b + c + d;
 }
 
+struct sum_job {
+    const uint64_t *words;
+    size_t byte_count;
+    uint64_t sum;
+};
+
+static void *run_sum(void *argument)
+{
+    struct sum_job *job = argument;
+    job->sum = sum_words(job->words, job->byte_count);
+    return NULL;
+}
+
+/* The same by two threads, half of it each. */
+uint64_t sum_words_in_two(const uint64_t *words, size_t byte_count)
+{
+    size_t half = byte_count / 16;
+    struct sum_job other = {words + half, byte_count - half * 8, 0};
+    pthread_t id;
+    uint64_t sum;
+    if (pthread_create(&id, NULL, run_sum, &other) != 0)
+        abort();
+    sum = sum_words(words, half * 8);
+    pthread_join(id, NULL);
+    return sum + other.sum;
+}
+
 /* Sum of the bytes at some offsets. */
 uint64_t sum_at(const uint8_t *base, const uint64_t *offsets, size_t count)
 {

@@ -12,6 +12,7 @@ _FAILED = 2**64 - 1  # chelper.c
 _PATH, _ADDRESS, _SIZE = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t
 _SIGNATURES = {
     "sum_words": [_ADDRESS, _SIZE],
+    "sum_words_in_two": [_ADDRESS, _SIZE],
     "sum_at": [_ADDRESS, _ADDRESS, _SIZE],
     "fseek_sum_at": [_PATH, _ADDRESS, _SIZE],
     "pread_sum_at": [_PATH, _ADDRESS, _SIZE],

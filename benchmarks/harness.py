@@ -108,7 +108,7 @@ def compare(
     for turn in range(rounds or effort.rounds):
         for index in order(turn, len(ways)):
             seconds[index].append(runs[index]())
-    return replace(summarise(work, ways, seconds, byte_count), missing=tuple(missing))
+    return summarise(work, ways, seconds, byte_count, missing)
 
 
 def order(turn: int, count: int) -> list[int]:
@@ -134,6 +134,7 @@ def summarise(
     ways: Sequence[Way],
     seconds: Sequence[Sequence[float]],
     byte_count: int | None = None,
+    missing: Sequence[str] = (),
 ) -> Comparison:
     """Put the times of each way, which were measured round by round, into a comparison."""
     lines = []
@@ -143,7 +144,7 @@ def summarise(
         ratio, typical = median(ratios), median(times)
         line = Line(way.role, way.name, tuple(times), typical, ratio, low, high, way.target)
         lines.append(line)
-    return Comparison(work, tuple(lines), byte_count, answers_checked=True)
+    return Comparison(work, tuple(lines), byte_count, answers_checked=True, missing=tuple(missing))
 
 
 def spread(values: Sequence[float]) -> tuple[float, float]:

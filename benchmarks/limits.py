@@ -48,6 +48,27 @@ def words_from_memory(helper: ctypes.CDLL, memory: np.ndarray) -> Way:
     return call("limit", "memory read, 1 thread (C)", lambda: helper.sum_words(address, size))
 
 
+def memory_bandwidth(
+    helper: ctypes.CDLL, memory: np.ndarray, answer: object, target: float | None = None
+) -> list[Way]:
+    """Read plain memory with one thread and with two, beside works that answer something else.
+
+    Their own answer, the sum of the words, is compared; if it is right, they give `answer`.
+    """
+    names = {"address": address_of(memory), "size": memory.nbytes}
+    names |= {"total": int(memory.sum()), "answer": answer}
+    right = "answer if run(address, size) == total else None"
+
+    def way(threads: str, run: Callable[..., int], target: float | None) -> Way:
+        name = f"memory read, {threads} (C)"
+        return Way("limit", name, "run(address, size)", {**names, "run": run}, right, target)
+
+    return [
+        way("1 thread", helper.sum_words, target),
+        way("2 threads", helper.sum_words_in_two, None),
+    ]
+
+
 def bytes_from_memory(helper: ctypes.CDLL, memory: np.ndarray, offsets: np.ndarray) -> Way:
     """Sum random bytes of memory that no file backs."""
     args = address_of(memory), address_of(offsets), len(offsets)

@@ -30,15 +30,26 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
-    | {"text.lines"},
+    | {"searchable"},
+    # Lazily: its methods are in text/.
+    "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"errors"},
     "cores": set(),
     "text": set(),
-    "text.windows": {"cores", "mapping", "passes.*", "residency"},
+    "text.windows": {"cores", "errors", "mapping", "passes.*", "residency"},
+    "text.calls": {"_scan", "errors", "text.windows"},
+    "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
+    "text.several": {"_scan", "text.calls", "text.windows"},
     "text.stamps": {"_scan", "mapping", "text.windows"},
     "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
     "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},
+    "text.literals": set(),
+    "text.engines": {"text.literals"},
+    "text.reading": {"_scan", "errors", "mapping"},
+    "text.candidates": {"_scan", "errors", "text.literals", "text.reading", "text.windows"},
+    "text.search": {"_scan", "errors", "passes.*", "text.candidates", "text.engines", "text.find"}
+    | {"text.literals", "text.reading", "text.windows"},
     "formats": {"formats.*"},
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
@@ -56,7 +67,7 @@ EDGES = {
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
-    "gather": {"_native", "errors"},
+    "gather": {"_native", "cores", "errors"},
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
@@ -64,6 +75,7 @@ EDGES = {
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {
         "_native",
+        "cores",
         "errors",
         "mapping",
         "residency",
@@ -75,10 +87,13 @@ EDGES = {
         "passes.*",
     },
     "cli": {"__init__", "cli.*"},
-    "cli.*": {
+    # Lazily: only the command that runs is imported.
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"}
+    | {"text.engines"},
+    "cli.demo.*": {
         "__init__",
-        "cli",
         "cli.*",
+        "cli.demo.*",
         "array",
         "errors",
         "faults",
@@ -117,6 +132,7 @@ NUMBERS = {
     "sharded",
     "text.index",
     "text.lines",
+    "text.several",
     "views",
 }
 
@@ -126,6 +142,7 @@ INCLUDES = {
     "map": ("mmk/", "map/", "os/", "guard/registry.h"),
     "os": ("mmk/", "os/"),
     "guard": ("mmk/", "guard/", "os/"),
+    "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
 }
 STANDARD_C = {
     f"{name}.h"

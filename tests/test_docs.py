@@ -2,8 +2,10 @@
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.util import find_spec
@@ -61,6 +63,15 @@ def special_blocks():
             yield pytest.param(page, block[1], line, block[2], id=label, marks=marks)
 
 
+def consoles():
+    """(page, [(command, what it prints)]) of each page with ```console blocks."""
+    for page in PAGES:
+        blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+        steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", "".join(blocks), re.M)
+        if steps:
+            yield pytest.param(steps, id=page.name)
+
+
 def run(test):
     said = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
@@ -98,10 +109,26 @@ def test_page_examples_for_some_systems(page, place, line, text, names):
     run(doctest.DocTestParser().get_doctest(text, names, page.name, str(page), line))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="commands for a POSIX shell")
+@pytest.mark.parametrize("steps", list(consoles()))
+def test_page_commands(steps, tmp_path, monkeypatch):
+    """Run in one folder, one after the other; all of them succeed."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "mmapkit").write_text(f'#!/bin/sh\nexec {sys.executable} -m mmapkit "$@"\n')
+    (tools / "mmapkit").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(mmapkit.__file__).parents[1]))
+    monkeypatch.chdir(tmp_path)
+    for command, expected in steps:
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, expected, ""), command
+
+
 def modules():
     yield mmapkit
     for found in pkgutil.walk_packages(mmapkit.__path__, "mmapkit."):
-        needs_rich = found.name.startswith("mmapkit.cli.") and not find_spec("rich")
+        needs_rich = found.name.startswith("mmapkit.cli.demo.") and not find_spec("rich")
         if found.name != "mmapkit.__main__" and not needs_rich:
             yield importlib.import_module(found.name)
 

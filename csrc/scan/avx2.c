@@ -38,6 +38,11 @@ TARGET static MMK_INLINE size_t add_up(__m256i sum) {
 #define SUM_ADD(sum, match) _mm256_sub_epi8(sum, match)
 #define SUM_TOTAL(sum) add_up(sum)
 #define SUM_MOST 255
+#define AND(v, w) _mm256_and_si256(v, w)
+#define LOW_HALVES _mm256_set1_epi8(15)
+#define TABLE(at) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(at)))
+#define SHUFFLE(table, v) _mm256_shuffle_epi8(table, AND(v, LOW_HALVES))
+#define HIGH(v) _mm256_srli_epi16(v, 4)
 
 #include "scan/generic.h"
 #endif

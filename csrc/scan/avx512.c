@@ -22,6 +22,11 @@
 #define SUM_ADD(sum, match) ((sum) + mmk__bits_count(match))
 #define SUM_TOTAL(sum) ((size_t)(sum))
 #define SUM_MOST SIZE_MAX
+#define AND(v, w) _mm512_and_si512(v, w)
+#define LOW_HALVES _mm512_set1_epi8(15)
+#define TABLE(at) _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(at)))
+#define SHUFFLE(table, v) _mm512_shuffle_epi8(table, AND(v, LOW_HALVES))
+#define HIGH(v) _mm512_srli_epi16(v, 4)
 
 #include "scan/generic.h"
 #endif

@@ -8,6 +8,9 @@
  *     BITS(matches)   the set of a block's matches, from VECTORS of them
  *     SUM             counts matches: SUM_NONE, SUM_ADD(sum, match), SUM_TOTAL(sum), valid for
  *     SUM_MOST        that many matches
+ *     TABLE(pointer)  16 bytes, repeated to make a VECTOR; SHUFFLE(table, v) looks up the low half of
+ *                     each byte of v, HIGH(v) brings down the high halves, and AND(v, w); only where
+ *                     there are such instructions
  *
  * In outline, each kernel is
  *
@@ -68,10 +71,11 @@ TARGET static uint64_t part_block(const unsigned char *block, unsigned length,
 
 /* --- all probes match ------------------------------------------------------------------------- */
 
-/* The first probes of a search in registers; those beyond are looked at where these match. */
+/* The probes of a search; the first of them stay in registers, and those beyond are looked at where
+ * these match. */
 typedef struct {
-    VECTOR byte[3], fold[3];
-    size_t offset[3];
+    VECTOR byte[MMK_PROBES], fold[MMK_PROBES];
+    size_t offset[MMK_PROBES];
 } LOADED;
 
 TARGET static MMK_INLINE LOADED load_probes(const mmk_probe *probes, unsigned count) {
@@ -103,19 +107,31 @@ TARGET static MMK_INLINE uint64_t loaded_bits(const unsigned char *block, const 
     return SOME(some) ? BITS(matches) : 0;
 }
 
-/* The bodies of next() and previous(): `first` probes in registers, the rest in memory. */
+/* The positions of `bits` at which the probes from `first` on match, too. */
+TARGET static MMK_INLINE uint64_t more_bits(const unsigned char *block, const LOADED *probes,
+                                            unsigned first, unsigned count, uint64_t bits) {
+    for (unsigned p = first; p < count && bits != 0; p++) {
+        MATCH matches[VECTORS];
+        for (unsigned v = 0; v < VECTORS; v++)
+            matches[v] = EQUAL(OR(LOAD(block + probes->offset[p] + v * VECTOR_BYTES),
+                                  probes->fold[p]),
+                               probes->byte[p]);
+        bits &= BITS(matches);
+    }
+    return bits;
+}
+
+/* The bodies of next() and previous(). */
 TARGET static MMK_INLINE bool next_block(const unsigned char *text, size_t from, size_t stop,
                                          const mmk_probe *probes, unsigned probe_count,
                                          unsigned first, bool folds, size_t *at, uint64_t *hits) {
-    LOADED loaded = load_probes(probes, first);
+    LOADED loaded = load_probes(probes, probe_count);
     size_t base = from;
     for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
         /* Safety: the range is readable up to stop - 1 + the largest offset. */
         uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
-        if (bits == 0)
-            continue;
-        if (probe_count > first)
-            bits &= whole_block(text + base, probes + first, probe_count - first);
+        if (bits != 0 && probe_count > first)
+            bits = more_bits(text + base, &loaded, first, probe_count, bits);
         if (bits != 0) {
             *at = base;
             *hits = bits;
@@ -130,15 +146,13 @@ TARGET static MMK_INLINE bool previous_block(const unsigned char *text, size_t f
                                              const mmk_probe *probes, unsigned probe_count,
                                              unsigned first, bool folds, size_t *at,
                                              uint64_t *hits) {
-    LOADED loaded = load_probes(probes, first);
+    LOADED loaded = load_probes(probes, probe_count);
     size_t base = stop;
     while (base - from >= MMK_BLOCK) {
         base -= MMK_BLOCK;
         uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
-        if (bits == 0)
-            continue;
-        if (probe_count > first)
-            bits &= whole_block(text + base, probes + first, probe_count - first);
+        if (bits != 0 && probe_count > first)
+            bits = more_bits(text + base, &loaded, first, probe_count, bits);
         if (bits != 0) {
             *at = base;
             *hits = bits;
@@ -256,6 +270,69 @@ TARGET static bool KERNEL(any)(const unsigned char *text, size_t from, size_t st
            : byte_count == 2 ? any_block(text, from, stop, loaded, 2, at, hits)
                              : any_block(text, from, stop, loaded, 4, at, hits);
 }
+
+/* --- fingerprints ----------------------------------------------------------------------------- */
+
+#ifdef SHUFFLE
+
+/* `width` is a constant where this is used. */
+TARGET static MMK_INLINE uint64_t print_bits(const unsigned char *block, const VECTOR *low,
+                                             const VECTOR *high, unsigned width) {
+    MATCH misses[VECTORS];
+    for (unsigned v = 0; v < VECTORS; v++) {
+        VECTOR sets = SPLAT(0xff);
+        for (unsigned i = 0; i < width; i++) {
+            VECTOR bytes = LOAD(block + i + v * VECTOR_BYTES);
+            sets = AND(sets, AND(SHUFFLE(low[i], bytes), SHUFFLE(high[i], HIGH(bytes))));
+        }
+        misses[v] = EQUAL(sets, SPLAT(0));
+    }
+    return ~BITS(misses);
+}
+
+TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from, size_t stop,
+                                          const mmk_fingerprints *prints, unsigned width,
+                                          size_t *at, uint64_t *hits) {
+    VECTOR low[MMK_PRINT_BYTES], high[MMK_PRINT_BYTES];
+    size_t base = from;
+    for (unsigned i = 0; i < width; i++) {
+        low[i] = TABLE(prints->low[i]);
+        high[i] = TABLE(prints->high[i]);
+    }
+    for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
+        /* Safety: the range is readable up to stop - 1 + width - 1. */
+        uint64_t bits = print_bits(text + base, low, high, width);
+        if (bits != 0) {
+            *at = base;
+            *hits = bits;
+            return true;
+        }
+    }
+    *at = base;
+    if (base == stop)
+        return false;
+    if (stop - from >= MMK_BLOCK) {
+        *hits = print_bits(text + stop - MMK_BLOCK, low, high, width) >>
+                (base - (stop - MMK_BLOCK));
+    } else {
+        unsigned char copy[MMK_BLOCK + MMK_PRINT_BYTES] = {0};
+        memcpy(copy, text + from, stop - from + width - 1);
+        *hits = print_bits(copy, low, high, width) & mmk__bits_below((unsigned)(stop - from));
+    }
+    return *hits != 0;
+}
+
+TARGET static bool KERNEL(prints)(const unsigned char *text, size_t from, size_t stop,
+                                  const mmk_fingerprints *prints, size_t *at, uint64_t *hits) {
+    if (stop <= from)
+        return false;
+    return prints->width == 1   ? print_block(text, from, stop, prints, 1, at, hits)
+           : prints->width == 2 ? print_block(text, from, stop, prints, 2, at, hits)
+           : prints->width == 3 ? print_block(text, from, stop, prints, 3, at, hits)
+                                : print_block(text, from, stop, prints, 4, at, hits);
+}
+
+#endif
 
 /* --- counting --------------------------------------------------------------------------------- */
 
@@ -375,6 +452,9 @@ const mmk_kernels JOIN(mmk__kernels_, NAME) = {
     .next = KERNEL(next),
     .previous = KERNEL(previous),
     .any = KERNEL(any),
+#ifdef SHUFFLE
+    .prints = KERNEL(prints),
+#endif
     .list32 = KERNEL(list32),
     .list64 = KERNEL(list64),
 };

@@ -13,6 +13,7 @@
 
 #include "mmk/scan.h"
 #include "scan/bits.h"
+#include "scan/compare.h"
 #include "scan/fold.h"
 #include "scan/linear.h"
 
@@ -75,31 +76,12 @@ void mmk_search_begin(mmk_search *search, const mmk_kernels *kernels, const mmk_
 
 /* --- candidates ------------------------------------------------------------------------------ */
 
-/* How many bytes of the needle are found at `at`. */
-static size_t common_size(const mmk_needle *needle, const unsigned char *at) {
-    size_t i = 0;
-    if (needle->fold) {
-        while (i < needle->size && mmk__fold(at[i]) == needle->bytes[i])
-            i++;
-        return i;
-    }
-    for (; needle->size - i >= 8; i += 8) {
-        uint64_t a, b;
-        memcpy(&a, at + i, 8);
-        memcpy(&b, needle->bytes + i, 8);
-        if (a != b)
-            break;
-    }
-    while (i < needle->size && at[i] == needle->bytes[i])
-        i++;
-    return i;
-}
-
 typedef enum { IS_THERE, IS_NOT, HAS_TAUGHT } verdict;
 
 /* Compares a candidate, and learns from it: then others of its block may be none any more. */
 static inline verdict look_at(mmk_search *search, const unsigned char *at) {
-    size_t size = search->needle->size, same = common_size(search->needle, at);
+    const mmk_needle *needle = search->needle;
+    size_t size = needle->size, same = mmk__same_size(at, needle->bytes, size, needle->fold);
     if (same == size)
         return IS_THERE;
     search->debt += CANDIDATE_BYTES + same;

@@ -34,6 +34,10 @@ static MMK_INLINE uint64_t pack(const uint8x16_t *matches) {
 #define SUM_ADD(sum, match) vsubq_u8(sum, match)
 #define SUM_TOTAL(sum) ((size_t)vaddlvq_u8(sum))
 #define SUM_MOST 255
+#define AND(v, w) vandq_u8(v, w)
+#define TABLE(at) vld1q_u8(at)
+#define SHUFFLE(table, v) vqtbl1q_u8(table, vandq_u8(v, vdupq_n_u8(15)))
+#define HIGH(v) vshrq_n_u8(v, 4)
 
 #include "scan/generic.h"
 #endif

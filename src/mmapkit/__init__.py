@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mmapkit.sharded import ShardedArray, open_sharded
     from mmapkit.text.find import count, find, find_all, rfind, split
     from mmapkit.text.lines import Lines, lines
+    from mmapkit.text.search import Hit, search
+    from mmapkit.text.several import find_any
 
 __version__ = "0.1.0"
 
@@ -53,9 +55,12 @@ __all__ = [
     "rfind",
     "count",
     "find_all",
+    "find_any",
     "split",
     "lines",
     "Lines",
+    "search",
+    "Hit",
     # passes
     "blocks",
     "map_blocks",
@@ -91,9 +96,12 @@ _LAZY = {
     "rfind": "text.find",
     "count": "text.find",
     "find_all": "text.find",
+    "find_any": "text.several",
     "split": "text.find",
     "lines": "text.lines",
     "Lines": "text.lines",
+    "search": "text.search",
+    "Hit": "text.search",
     "blocks": "passes.sources",
     "map_blocks": "passes.parallel",
     "Blocks": "passes.running",

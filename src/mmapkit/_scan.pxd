@@ -21,7 +21,6 @@ cdef extern from "mmk/scan.h" nogil:
     ctypedef struct mmk_needle:
         size_t size
         c_bool fold
-    void mmk_fold(unsigned char *bytes, size_t size)
     void mmk_needle_study(mmk_needle *needle, const unsigned char *bytes, size_t size, c_bool fold)
     ctypedef struct mmk_search:
         const mmk_kernels *kernels
@@ -34,9 +33,27 @@ cdef extern from "mmk/scan.h" nogil:
     size_t mmk_search_last(mmk_search *search, const unsigned char *text, size_t start, size_t stop,
                            size_t end)
 
+    ctypedef struct mmk_needles:
+        pass
+    const size_t MMK_NEEDLES_BYTES
+    mmk_needles *mmk_needles_study(const unsigned char **bytes, const size_t *sizes, size_t count,
+                                   c_bool fold)
+    void mmk_needles_free(mmk_needles *needles)
+    size_t mmk_needles_count(const mmk_needles *needles)
+    size_t mmk_needles_longest(const mmk_needles *needles)
+    size_t mmk_needles_most(const mmk_needles *needles)
+    ctypedef struct mmk_many:
+        pass
+    c_bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needles *needles)
+    void mmk_many_end(mmk_many *many)
+    size_t mmk_many_list(mmk_many *many, const unsigned char *text, size_t start, size_t stop,
+                         size_t end, c_bool overlapping, uint64_t base, uint64_t *out_at,
+                         uint64_t *out_which, size_t capacity, size_t *resume)
+
     ctypedef struct mmk_finder:
         pass
     mmk_finder mmk_search_finder(mmk_search *search)
+    mmk_finder mmk_many_finder(mmk_many *many)
     ctypedef struct mmk_line:
         uint64_t offset
         uint64_t size

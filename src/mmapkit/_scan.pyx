@@ -42,6 +42,7 @@ cdef extern from *:
 
 cdef extern from "Python.h":
     void *PyMem_RawRealloc(void *memory, size_t size) nogil
+    void *PyMem_RawMalloc(size_t size) nogil
     void PyMem_RawFree(void *memory) nogil
 
 # Less than half of what a core has for itself of the caches: what one kernel has read, the next one
@@ -111,8 +112,7 @@ cdef class Needle:
         if not needle:
             raise ValueError("a needle has at least 1 byte")
         if fold:
-            needle = PyBytes_FromStringAndSize(needle, len(needle))  # a copy of our own to change
-            mmk_fold(<unsigned char *>PyBytes_AS_STRING(needle), <size_t>len(needle))
+            needle = needle.lower()
         cdef size_t size = <size_t>len(needle)
         self.held = needle
         self.fold = fold
@@ -129,6 +129,75 @@ cdef class Needle:
     def byte(self):
         """The first byte; a small letter with `fold`."""
         return self.held[0]
+
+
+cdef class Needles:
+    """Literals of at least 1 byte each, studied once; with `fold`, ASCII letters of either case
+    match. They are numbered from 0 as they are listed; one may be listed twice."""
+
+    cdef mmk_needles *c
+    cdef readonly bint fold
+
+    def __init__(self, list needles not None, bint fold=False):
+        cdef const unsigned char **starts
+        cdef size_t *sizes
+        cdef size_t i, count = <size_t>len(needles), total = 0
+        cdef tuple held = tuple(needles)
+        cdef mmk_needles *studied
+        if not held:
+            raise ValueError("there are no needles")
+        for i, one in enumerate(held):
+            if not isinstance(one, bytes):
+                raise TypeError(f"needle {i} must be bytes, not {type(one).__name__}")
+            if not one:
+                raise ValueError(f"needle {i} is empty")
+            total += <size_t>len(<bytes>one)
+        if total > MMK_NEEDLES_BYTES:
+            raise ValueError(f"needles of {total} bytes; the most are {MMK_NEEDLES_BYTES}")
+        starts = <const unsigned char **>PyMem_RawMalloc(count * sizeof(starts[0]))
+        sizes = <size_t *>PyMem_RawMalloc(count * sizeof(sizes[0]))
+        try:
+            if starts == NULL or sizes == NULL:
+                raise MemoryError
+            for i in range(count):
+                starts[i] = <const unsigned char *>PyBytes_AS_STRING(<bytes>held[i])
+                sizes[i] = <size_t>len(<bytes>held[i])
+            with nogil:
+                studied = mmk_needles_study(starts, sizes, count, fold)
+        finally:
+            PyMem_RawFree(starts)
+            PyMem_RawFree(sizes)
+        if studied == NULL:
+            raise MemoryError
+        mmk_needles_free(self.c)
+        self.c = studied
+        self.fold = fold
+
+    def __dealloc__(self):
+        mmk_needles_free(self.c)
+
+    def __len__(self):
+        return mmk_needles_count(self.c)
+
+    @property
+    def longest(self):
+        """Bytes of the longest one."""
+        return mmk_needles_longest(self.c)
+
+
+cdef class Many:
+    """A search for needles that is under way: in one thread, through one text."""
+
+    cdef mmk_many c
+    cdef Needles needles
+
+    def __cinit__(self, Needles needles not None):
+        self.needles = needles
+        if not mmk_many_begin(&self.c, _kernels, needles.c):
+            raise MemoryError
+
+    def __dealloc__(self):
+        mmk_many_end(&self.c)
 
 
 # --- what was found -----------------------------------------------------------------------------
@@ -161,12 +230,12 @@ cdef class Numbers:
         self.room = wanted
         return True
 
-    cdef bint _make_room(self, double forecast) noexcept nogil:
+    cdef bint _make_room(self, size_t least, double forecast) noexcept nogil:
         """Make room for as many more as seem to come: memory that stays untouched costs nothing, and
         to move what is there does."""
         cdef double most = MOST_GROWTH * <double>self.room
         cdef size_t more = <size_t>min(forecast * FORECAST_SHARE, most)
-        return self._reserve(LEAST_ROOM + more) or self._reserve(LEAST_ROOM)
+        return self._reserve(least + more) or self._reserve(least)
 
     cdef void _trim(self) noexcept:
         cdef size_t least = self.used if self.used else 1
@@ -263,11 +332,15 @@ cdef struct job:
     const mmk_kernels *kernels
     mmk_search search
     const mmk_needle *needle
+    mmk_many *many           # instead, where there are many needles
+    size_t longest           # an occurrence has up to so many bytes
+    size_t least             # room that is enough to go on
     bint begun, overlapping
     bint done                # what was found ends the call
     unsigned char byte
     size_t found, first
     void *out
+    void *which
     size_t room
     mmk_line_count lines
     bint once
@@ -336,12 +409,35 @@ cdef void do_list_newlines(void *context) noexcept nogil:
                                 j.room - j.found, &j.resume)
 
 
+cdef void do_count_any(void *context) noexcept nogil:
+    cdef job *j = <job *>context
+    cdef uint64_t at
+    if j.first == MMK_NOWHERE:
+        if not mmk_many_list(j.many, j.text, j.start, j.stop, j.end, False, 0, &at, NULL, 1,
+                             &j.resume):
+            return
+        j.first = j.start = <size_t>at
+    j.found += mmk_many_list(j.many, j.text, j.start, j.stop, j.end, j.overlapping, 0, NULL, NULL,
+                             <size_t>-1, &j.resume)
+
+
+cdef void do_list_any(void *context) noexcept nogil:
+    cdef job *j = <job *>context
+    j.found += mmk_many_list(j.many, j.text, j.start, j.stop, j.end, j.overlapping, 0,
+                             <uint64_t *>j.out + j.found, <uint64_t *>j.which + j.found,
+                             j.room - j.found, &j.resume)
+
+
 cdef void do_lines(void *context) noexcept nogil:
     cdef job *j = <job *>context
-    begin_search(j)
-    j.found += mmk_lines_list(&j.lines, j.kernels, mmk_search_finder(&j.search), j.text, j.start,
-                              j.stop, j.end, j.once, <mmk_line *>j.out + j.found,
-                              j.room - j.found, &j.resume)
+    cdef mmk_finder finder
+    if j.many != NULL:
+        finder = mmk_many_finder(j.many)
+    else:
+        begin_search(j)
+        finder = mmk_search_finder(&j.search)
+    j.found += mmk_lines_list(&j.lines, j.kernels, finder, j.text, j.start, j.stop, j.end, j.once,
+                              <mmk_line *>j.out + j.found, j.room - j.found, &j.resume)
     j.done = j.found == j.room
 
 
@@ -397,10 +493,23 @@ cdef class Walk:
         j.begun = j.overlapping = j.once = j.done = False
         j.byte = 0
         j.found = j.room = 0
-        j.out = NULL
+        j.out = j.which = NULL
         j.first = MMK_NOWHERE
         j.needle = NULL if needle is None else &needle.c
+        j.many = NULL
+        j.longest = 0 if needle is None else needle.c.size
+        j.least = 1
         self.searched = start
+        return j
+
+    cdef job plan_any(self, Many many, size_t start, size_t stop, size_t end,
+                      bint overlapping) except *:
+        """The same for many needles."""
+        cdef job j = self.plan(None, start, stop, end)
+        j.many = &many.c
+        j.longest = mmk_needles_longest(many.needles.c)
+        j.least = mmk_needles_most(many.needles.c) if overlapping else 1
+        j.overlapping = overlapping
         return j
 
     cdef bint touch(self, job *j, visitor work) noexcept nogil:
@@ -410,8 +519,8 @@ cdef class Walk:
             work(j)
             return True
         reach = j.stop - j.start
-        if j.needle != NULL:
-            reach = min(j.end - j.start, reach + j.needle.size)
+        if j.longest:
+            reach = min(j.end - j.start, reach + j.longest)
         return self.visited._visit(work, j, j.start, reach)
 
     cdef bint pause(self) except -1 nogil:
@@ -427,13 +536,16 @@ cdef class Walk:
             self.heeded = now
         return False
 
-    cdef int forwards(self, job *j, visitor work, Numbers numbers=None) except -1:
+    cdef int forwards(self, job *j, visitor work, Numbers numbers=None,
+                      Numbers which=None) except -1:
         """Steps to the right, until the end, or until something is found that ends the call. What
-        is listed grows into `numbers`."""
-        cdef size_t start = j.start, stop = j.stop, step = STEP_BYTES, first = j.found, before
-        if j.needle != NULL:
-            step = max(step, j.needle.size)
-        if numbers is not None and not numbers._reserve(LEAST_ROOM):
+        is listed grows into `numbers`, and which of many it is into `which`."""
+        cdef size_t start = j.start, stop = j.stop, step = max(STEP_BYTES, j.longest)
+        cdef size_t first = j.found, before, room = max(LEAST_ROOM, j.least)
+        cdef double forecast
+        if numbers is not None and not numbers._reserve(room):
+            raise MemoryError
+        if which is not None and not which._reserve(room):
             raise MemoryError
         with nogil:
             while j.resume < stop:
@@ -443,16 +555,25 @@ cdef class Walk:
                 if numbers is not None:
                     j.out = numbers.data
                     j.room = numbers.room
+                if which is not None:
+                    j.which = which.data
+                    j.room = min(j.room, which.room)
                 if not self.touch(j, work):
                     j.found = before
                     self.lost = True
                     break
                 if numbers is not None:
                     numbers.used = j.found
-                    if j.found == j.room and not numbers._make_room(
-                            (j.found - first) * <double>(stop - j.resume) / (j.resume - start)):
-                        with gil:
-                            raise MemoryError
+                    if which is not None:
+                        which.used = j.found
+                    if j.room - j.found < j.least:
+                        # As densely as until now.
+                        forecast = (j.found - first) * <double>(stop - min(j.resume, stop))
+                        forecast /= j.resume - start + 1
+                        if not (numbers._make_room(room, forecast)
+                                and (which is None or which._make_room(room, forecast))):
+                            with gil:
+                                raise MemoryError
                 self.searched = min(j.resume, stop)
                 if j.done or self.pause():
                     break
@@ -540,6 +661,34 @@ def find_all(haystack, Needle needle not None, size_t start, size_t stop, size_t
     return numbers, j.resume
 
 
+def count_any(haystack, Needles needles not None, size_t start, size_t stop, size_t end,
+              bint overlapping=False, bytearray interrupt=None):
+    """What count() tells, of many needles: of several that start at one position the first one
+    listed is taken, or all of them if they may overlap."""
+    cdef Walk walk = Walk(haystack, interrupt)
+    cdef Many many = Many(needles)
+    cdef job j = walk.plan_any(many, start, stop, end, overlapping)
+    walk.forwards(&j, do_count_any)
+    walk.finish(j.found)
+    return j.found, -1 if j.first == MMK_NOWHERE else j.first, j.resume
+
+
+def find_any(haystack, Needles needles not None, size_t start, size_t stop, size_t end,
+             bint overlapping=False, bytearray interrupt=None):
+    """All occurrences of many needles as 8-byte numbers, which needle each is of, and where to go
+    on. By position, and at one position as the needles are listed."""
+    cdef Walk walk = Walk(haystack, interrupt)
+    cdef Many many = Many(needles)
+    cdef job j = walk.plan_any(many, start, stop, end, overlapping)
+    cdef Numbers offsets = Numbers(8)
+    cdef Numbers which = Numbers(8)
+    walk.forwards(&j, do_list_any, offsets, which)
+    offsets._trim()
+    which._trim()
+    walk.finish((offsets, which))
+    return offsets, which, j.resume
+
+
 def list_newlines(haystack, size_t start, size_t stop, bytearray interrupt=None,
                   Numbers behind=None):
     """The low 32 bits of the offsets just after each newline in [start, stop); with `behind`, put
@@ -556,13 +705,13 @@ def list_newlines(haystack, size_t start, size_t stop, bytearray interrupt=None,
 
 
 cdef class LineScanner:
-    """Occurrences of a literal, with the lines in which they begin.
+    """Occurrences of a literal, or of many, with the lines in which they begin.
 
     Newlines are counted along the way, so the ranges of successive calls have to adjoin.
 
     Parameters
     ----------
-    needle : Needle
+    needle : Needle or Needles
     once : bool
         Only the first occurrence of each line.
     start : int
@@ -570,14 +719,20 @@ cdef class LineScanner:
     """
 
     cdef Needle needle
+    cdef Many many
     cdef bint once
     cdef mmk_line_count lines
     cdef mmk_search search
     cdef bint begun
     cdef size_t resume
 
-    def __init__(self, Needle needle not None, *, bint once, size_t start=0):
-        self.needle = needle
+    def __init__(self, needle not None, *, bint once, size_t start=0):
+        if isinstance(needle, Needles):
+            self.needle = None
+            self.many = Many(needle)
+        else:
+            self.needle = needle
+            self.many = None
         self.once = once
         self.lines = mmk_line_count(start, start, 0)
         self.resume = start
@@ -598,7 +753,10 @@ cdef class LineScanner:
         if self.resume >= stop:
             return []
         walk = Walk(haystack, interrupt)
-        j = walk.plan(self.needle, self.resume, stop, end)
+        if self.many is None:
+            j = walk.plan(self.needle, self.resume, stop, end)
+        else:
+            j = walk.plan_any(self.many, self.resume, stop, end, False)
         j.once = self.once
         j.out = batch
         j.room = BATCH_LINES

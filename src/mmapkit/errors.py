@@ -8,7 +8,7 @@ import sys
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
 __all__ = [
     "FormatError",
@@ -48,7 +48,7 @@ class MappingFault(OSError):
     offset: int
     count: int
     cause: str
-    found: object = None
+    found: Any = None
     searched: int | None = None
 
     def __init__(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from mmapkit.passes.progress import Report
-    from mmapkit.text.find import Offsets, type_of_needle
+    from mmapkit.text.calls import Offsets, type_of_needle
     from mmapkit.text.lines import Lines, type_of_path
+    from mmapkit.text.search import Hit
 
 __all__ = ["Searchable"]
 
@@ -19,12 +20,13 @@ class Searchable:
 
     __slots__ = ()
 
-    def __contains__(self, item: type_of_needle) -> bool:
+    def __contains__(self: Any, item: type_of_needle) -> bool:
         """Tell whether a byte (int) or a run of bytes occurs, as for `bytearray`."""
-        return self.find(item) >= 0
+        found: int = self.find(item)
+        return found >= 0
 
     def find(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -44,7 +46,7 @@ class Searchable:
         )
 
     def rfind(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -60,7 +62,7 @@ class Searchable:
         return rfind(self, sub, start, end, ignore_case=ignore_case)
 
     def count(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -82,7 +84,7 @@ class Searchable:
         )  # fmt: skip
 
     def find_all(
-        self,
+        self: Any,  # a Mapping
         sub: type_of_needle,
         start: int | None = None,
         end: int | None = None,
@@ -103,8 +105,51 @@ class Searchable:
             threads=threads, progress=progress,
         )  # fmt: skip
 
+    def search(
+        self: Any,  # a Mapping
+        pattern: Any,
+        *,
+        ignore_case: bool = False,
+        multiline: bool | None = None,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> Iterator[Hit]:
+        """Iterate over what a literal or a compiled pattern finds, with line and line number.
+
+        Line by line, as grep, or in the whole text. See `mmapkit.search()` for parameters and
+        errors.
+        """
+        from mmapkit.text.search import search
+
+        return search(
+            self, pattern, ignore_case=ignore_case, multiline=multiline, threads=threads,
+            progress=progress,
+        )  # fmt: skip
+
+    def find_any(
+        self: Any,  # a Mapping
+        needles: Iterable[type_of_needle],
+        start: int | None = None,
+        end: int | None = None,
+        *,
+        ignore_case: bool = False,
+        overlapping: bool = False,
+        threads: int | None = 1,
+        progress: bool | Report = False,
+    ) -> tuple[Offsets, Offsets]:
+        """Return where any of several literals occur in [start, end), and which.
+
+        Two ndarrays of int64: offsets, and indices of needles. See `mmapkit.find_any()`.
+        """
+        from mmapkit.text.several import find_any
+
+        return find_any(
+            self, needles, start, end, ignore_case=ignore_case, overlapping=overlapping,
+            threads=threads, progress=progress,
+        )  # fmt: skip
+
     def split(
-        self, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
+        self: Any, sep: bytes | bytearray | memoryview, maxsplit: int = -1, *, views: bool = False
     ) -> Iterator[Any]:
         """Iterate over the pieces between separators, as `bytes.split(sep)` gives them.
 
@@ -115,7 +160,7 @@ class Searchable:
         return split(self, sep, maxsplit, views=views)
 
     def lines(
-        self,
+        self: Any,  # a Mapping
         *,
         index: bool | type_of_path | None = None,
         views: bool = False,

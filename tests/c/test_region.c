@@ -157,6 +157,8 @@ static void test_absurd_anonymous_size_is_an_error(void) {
     mmk_region *region = new_region();
     CHECK_EQ(mmk_region_anonymous(region, (size_t)PTRDIFF_MAX + 1, 0, false), MMK_TOO_LARGE);
     free(region);
+    if (sizeof(size_t) < 8)
+        return; /* there may be room for half of all addresses */
     region = new_region();
     CHECK(mmk_region_anonymous(region, (size_t)PTRDIFF_MAX - 65536, 0, false) > 0);
     CHECK(mmk_region_closed(region));

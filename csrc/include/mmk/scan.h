@@ -1,6 +1,7 @@
 /* Scanning memory: bytes, literals, newlines.
  *
- * Nothing here reads outside of the range that it was given, keeps state of its own, or allocates.
+ * Nothing here reads outside of the range that it was given, keeps state of its own, or allocates,
+ * but for what many literals need.
  * Positions are offsets from `text`. A literal occurs where it starts: a range [from, stop) of
  * positions may read up to `end`, which is how work is cut into steps and threads without seams.
  *
@@ -27,6 +28,14 @@ typedef struct {
 
 #define MMK_PROBES 8
 
+/* Sets of beginnings, told by the halves of their first bytes: bit s of low[i][b & 15] and of
+ * high[i][b >> 4] says that in set s, byte i may be b. */
+#define MMK_PRINT_BYTES 4
+typedef struct {
+    unsigned width; /* so many first bytes are looked at, 1 to MMK_PRINT_BYTES */
+    unsigned char low[MMK_PRINT_BYTES][16], high[MMK_PRINT_BYTES][16];
+} mmk_fingerprints;
+
 /* One instruction set's. Candidates come in blocks: bit i of `hits` stands for position `at` + i. */
 typedef struct {
     const char *name;
@@ -41,6 +50,10 @@ typedef struct {
     /* The first block in [from, stop) with any of 1 to 4 bytes. */
     bool (*any)(const unsigned char *text, size_t from, size_t stop, const unsigned char *bytes,
                 unsigned byte_count, size_t *at, uint64_t *hits);
+    /* The first block in [from, stop) with positions at which one of the sets has all of the first
+     * bytes. text[stop - 1 + width - 1] must be readable. NULL: these instructions cannot. */
+    bool (*prints)(const unsigned char *text, size_t from, size_t stop,
+                   const mmk_fingerprints *prints, size_t *at, uint64_t *hits);
     /* Writes `base` + position of each occurrence of a byte in [from, stop), up to `capacity` of
      * them. Returns how many; *resume is where to go on, `stop` if nothing is left. */
     size_t (*list32)(const unsigned char *text, size_t from, size_t stop, unsigned char byte,
@@ -99,6 +112,59 @@ size_t mmk_search_list(mmk_search *search, const unsigned char *text, size_t fro
 size_t mmk_search_last(mmk_search *search, const unsigned char *text, size_t from, size_t stop,
                        size_t end);
 
+/* --- many literals --------------------------------------------------------------------------- */
+
+/* What is looked for: literals that are numbered from 0 in the order in which they are listed. */
+typedef struct mmk_needles mmk_needles;
+
+/* In all, so that 32 bits number whatever they are made of. */
+#define MMK_NEEDLES_BYTES ((size_t)1 << 28)
+
+/* Studies at least one needle, of at least 1 byte each and MMK_NEEDLES_BYTES in all, whose bytes are
+ * copied; with `fold`, ASCII letters of either case match. Takes as long as sorting them, and
+ * memory of some 40 bytes for each of theirs. NULL if there is none. */
+mmk_needles *mmk_needles_study(const unsigned char *const *bytes, const size_t *sizes,
+                               size_t count, bool fold);
+void mmk_needles_free(mmk_needles *needles);
+size_t mmk_needles_count(const mmk_needles *needles);
+size_t mmk_needles_size(const mmk_needles *needles, size_t index);
+size_t mmk_needles_longest(const mmk_needles *needles);
+/* So many can start at one position. */
+size_t mmk_needles_most(const mmk_needles *needles);
+
+/* How candidates are found, the next way when they turn out false too often. */
+typedef enum {
+    MMK_BY_BYTES,     /* up to 4 different first bytes */
+    MMK_BY_PRINTS,    /* fingerprints of the first bytes */
+    MMK_BY_HASHES,    /* a set of hashes of the first bytes */
+    MMK_BY_AUTOMATON, /* each byte once, whatever the text */
+} mmk_way;
+
+/* A search under way. One per thread. */
+typedef struct {
+    const mmk_kernels *kernels;
+    const mmk_needles *needles;
+    mmk_way first, way;   /* the first way, and the one it has come to */
+    size_t credit, debt;  /* bytes that were scanned, and what candidates cost */
+    size_t retry;         /* from this position on, the first way is tried again */
+    struct mmk_mark *marks; /* what the automaton has found in [marks_from, marks_stop) */
+    size_t mark_count, marks_origin, marks_from, marks_stop, marks_end;
+    const unsigned char *marks_text;
+} mmk_many;
+
+/* False if there is no memory. */
+bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needles *needles);
+void mmk_many_end(mmk_many *many);
+/* Occurrences that start in [from, stop) and end by `end`: from the left, the first one listed of
+ * several that start at one position, and none that overlaps the one before; or, `overlapping`, each
+ * of every needle, by position and then as they are listed. Up to `capacity` of them, which is at
+ * least mmk_needles_most() then, are counted and, if they are not NULL, written: position with `base`
+ * added, and which needle. Returns how many; *resume is where to go on: at least `stop` if nothing is
+ * left. Successive calls for one text are the cheaper the longer their ranges are. */
+size_t mmk_many_list(mmk_many *many, const unsigned char *text, size_t from, size_t stop, size_t end,
+                     bool overlapping, uint64_t base, uint64_t *out_at, uint64_t *out_which,
+                     size_t capacity, size_t *resume);
+
 /* --- lines ----------------------------------------------------------------------------------- */
 
 /* Whatever finds: the first occurrence that starts in [from, stop) and ends by `end`, and its size;
@@ -111,6 +177,8 @@ typedef struct {
 
 /* A finder of one literal; `search` was begun. */
 mmk_finder mmk_search_finder(mmk_search *search);
+/* A finder of many; `many` was begun. */
+mmk_finder mmk_many_finder(mmk_many *many);
 
 /* An occurrence and the line in which it begins: [start, end), with a '\r' of its ending but
  * without its '\n'; `number` lines are before it. */

@@ -1,21 +1,31 @@
-"""The `mmapkit` command: parses arguments, and turns what can go wrong into one line."""
+"""The `mmapkit` command: one module for each of its commands, of which a run imports one."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import signal
+import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
+from importlib import import_module
+
+from mmapkit.cli.output import OutputClosed, complain
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this
+if TYPE_CHECKING:
+    from typing import Final
 
 __all__ = ["main"]
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
-MOST_MEGABYTES = 512  # with the copy to truncate, well below 1 GiB of disk
+# Command -> what it does, in a line. Its module has a `main` of its own.
+COMMANDS: Final = {
+    "search": "print the lines of files that match a pattern",
+    "count": "count the lines of files, or a literal in them",
+    "lines": "print lines of a file by their numbers, at once",
+    "demo": "show on a file what mapping it with mmapkit does, beside numpy.memmap, mmap and read",
+}
+
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141  # 128 and SIGPIPE's number: what ends other programs then
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,91 +39,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 1 for a failure, 130 after Ctrl-C. Usage errors leave with ``SystemExit(2)``.
+        What the command returns; 130 after Ctrl-C; 141 if nobody reads its output any more. Usage
+        errors leave with ``SystemExit(2)``.
     """
-    options = _parser().parse_args(argv)
-    if importlib.util.find_spec("rich") is None:
-        return _complain("the command line needs rich: pip install 'mmapkit[cli]'", USAGE)
-    from mmapkit.cli import demo
-    from mmapkit.cli.contest import DifferentAnswers
-    from mmapkit.cli.subject import UnusableFile
-
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] not in COMMANDS:
+        arguments = [_parser().parse_args(arguments).command]
     try:
-        with _unwinding_when_terminated():
-            demo.run(options.file, options.size << 20)
+        status: int = import_module(f"mmapkit.cli.{arguments[0]}").main(arguments[1:])
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return _complain("interrupted; temporary files are removed", INTERRUPTED)
-    except OSError as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # a fault came at the same time
-            return _complain("interrupted; temporary files are removed", INTERRUPTED)
-        name = f": {error.filename!r}" if error.filename else ""
-        return _complain(f"{error.strerror or error}{name}")
-    except (UnusableFile, DifferentAnswers) as error:
-        return _complain(str(error))
-    return 0
-
-
-@contextmanager
-def _unwinding_when_terminated() -> Iterator[None]:
-    """Let `timeout` and a closed terminal end the program as Ctrl-C does, so that files go."""
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # others may not set handlers
-        for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
-            number = getattr(signal, name)
-            before[number] = signal.signal(number, _exit)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
-def _complain(message: str, status: int = FAILED) -> int:
-    print(f"mmapkit: {message}", file=sys.stderr)
+        return complain("interrupted", INTERRUPTED)
+    except (OutputClosed, BrokenPipeError):
+        # What is left in its buffer would be an error again when Python ends.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return PIPE_CLOSED
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
+    """What answers when no command is named: help, the version, or an error."""
     from mmapkit import __version__
 
     parser = argparse.ArgumentParser(
-        prog="mmapkit", description="Memory mapping for Python and numpy."
+        prog="mmapkit",
+        description="Memory mapping for Python and numpy.",
+        epilog="mmapkit COMMAND --help tells about a command.",
     )
     parser.add_argument("--version", action="version", version=f"mmapkit {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo",
-        help="show on a file what mapping it with mmapkit does, beside numpy.memmap, mmap and read",
-        description="Reads random rows, sums in one pass, shows what is resident, and truncates a "
-        "copy of the file under a running numpy sum; beside the same work with numpy.memmap, mmap "
-        "and read. FILE is only read. Takes less than a minute and 1 GiB of disk for temporary "
-        "files (set TMPDIR to choose where).",
-    )
-    demo.add_argument(
-        "file",
-        nargs="?",
-        metavar="FILE",
-        help="a .npy, raw or text file; data are made if none is given",
-    )
-    demo.add_argument(
-        "--size",
-        type=_megabytes,
-        default=256,
-        metavar="MIB",
-        help=f"how much data to make, or to use of FILE: 1 to {MOST_MEGABYTES}, default 256",
-    )
+    for name, effect in COMMANDS.items():
+        commands.add_parser(name, help=effect)
     return parser
-
-
-def _megabytes(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 1 <= value <= MOST_MEGABYTES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_MEGABYTES}")
-    return value

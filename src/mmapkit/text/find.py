@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import operator
-from contextlib import contextmanager
 
 from mmapkit import _scan
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
-from mmapkit.text.windows import Crew, is_one_window, size_of, windows
+from mmapkit.text.calls import Call, adjoin, complete, offsets_of
+from mmapkit.text.windows import Crew, is_one_window, windows
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    import numpy as np
-    import numpy.typing as npt
-
     from mmapkit.passes.progress import Report
-
-    Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
-    type_of_text = bytes | bytearray | memoryview | Mapping | npt.NDArray[Any]
-    type_of_needle = bytes | bytearray | memoryview | int
+    from mmapkit.text.calls import Offsets, type_of_needle, type_of_text
 
 __all__ = ["count", "find", "find_all", "rfind", "split"]
 
@@ -82,7 +76,7 @@ def find(
     >>> mk.find(b"say what you see", b"you")
     9
     """
-    call = _Call(text, sub, start, end, ignore_case)
+    call = Call(text, sub, start, end, ignore_case)
     if call.is_trivial:
         return call.start if call.empty_fits else -1
     needle, stop, end = call.needle, call.stop, call.end
@@ -92,8 +86,8 @@ def find(
     def part(first: int, last: int, interrupt: bytearray | None) -> int:
         return _scan.find(text, needle, first, last, end, interrupt)
 
-    with _complete(lambda: None), Crew(threads) as crew:
-        for first, last in windows(text, call.start, stop, progress=progress, cut=crew.size > 1):
+    with complete(lambda: None), Crew(threads) as crew:
+        for first, last in call.windows(text, crew, progress):
             for _, found in crew.run(part, first, last):
                 if found >= 0:
                     return int(found)
@@ -113,7 +107,7 @@ def rfind(
     What `bytes.rfind` returns; runs from the end of the text. For parameters and errors see
     `find()`; `searched` of a MappingFault is the offset from which on there is no occurrence.
     """
-    call = _Call(text, sub, start, end, ignore_case)
+    call = Call(text, sub, start, end, ignore_case)
     if call.is_trivial:
         return call.end if call.empty_fits else -1
     return _scan.rfind(text, call.needle, call.start, call.stop, call.end)
@@ -142,7 +136,7 @@ def count(
     >>> mk.count(b"banana", b"ana"), mk.count(b"banana", b"ana", overlapping=True)
     (1, 2)
     """
-    call = _Call(text, sub, start, end, ignore_case)
+    call = Call(text, sub, start, end, ignore_case)
     if call.is_trivial:
         return call.end - call.start + 1 if call.empty_fits else 0
     if call.needle.size == 1 and not call.needle.fold:
@@ -155,14 +149,14 @@ def count(
         return _scan.count(text, needle, first, last, end, overlapping, interrupt)
 
     total = 0
-    with _complete(lambda: total, operator.add), Crew(threads) as crew:
-        for found, _, _ in _adjoin(part, call, text, crew, progress):
+    with complete(lambda: total, operator.add), Crew(threads) as crew:
+        for found, _, _ in adjoin(part, call, text, crew, progress):
             total += found
     return total
 
 
 def _count_byte(
-    text: type_of_text, call: _Call, threads: int | None, progress: bool | Report
+    text: type_of_text, call: Call, threads: int | None, progress: bool | Report
 ) -> int:
     byte = call.needle.byte
     if is_one_window(text, call.start, call.stop, threads, progress):
@@ -172,10 +166,8 @@ def _count_byte(
         return _scan.count_byte(text, byte, first, last, interrupt)
 
     total = 0
-    with _complete(lambda: total, operator.add), Crew(threads) as crew:
-        for first, last in windows(
-            text, call.start, call.stop, progress=progress, cut=crew.size > 1
-        ):
+    with complete(lambda: total, operator.add), Crew(threads) as crew:
+        for first, last in call.windows(text, crew, progress):
             for _, found in crew.run(part, first, last):
                 total += found
     return total
@@ -210,14 +202,14 @@ def find_all(
     """
     import numpy as np
 
-    call = _Call(text, sub, start, end, ignore_case)
+    call = Call(text, sub, start, end, ignore_case)
     if call.is_trivial:
         return np.arange(call.start, call.end + 1 if call.empty_fits else call.start)
     needle, end = call.needle, call.end
 
     def part(first: int, last: int, interrupt: bytearray | None) -> tuple[Any, int, int]:
         numbers, resume = _scan.find_all(text, needle, first, last, end, overlapping, interrupt)
-        offsets = _offsets(numbers)
+        offsets = offsets_of(numbers)
         return offsets, int(offsets[0]) if len(offsets) else -1, resume
 
     parts: list[Offsets] = []
@@ -227,21 +219,15 @@ def find_all(
 
     parts.append(np.empty(0, np.int64))
     with (
-        _complete(so_far, lambda a, b: np.concatenate([a, _offsets(b)])),
+        complete(so_far, lambda a, b: np.concatenate([a, offsets_of(b)])),
         Crew(threads) as crew,
     ):
-        for found, _, _ in _adjoin(part, call, text, crew, progress):
+        for found, _, _ in adjoin(part, call, text, crew, progress):
             if len(found):
                 parts.append(found)
     if len(parts) == 2:  # the usual one: nothing is copied
         return parts[1]
     return so_far()
-
-
-def _offsets(numbers: _scan.Numbers) -> Offsets:
-    import numpy as np
-
-    return np.frombuffer(numbers, np.int64)
 
 
 def split(
@@ -281,32 +267,38 @@ def split(
     >>> list(mk.split(b"12,,30", b","))
     [b'12', b'', b'30']
     """
-    call = _Call(text, sep, None, None, False)
+    call = Call(text, sep, None, None, False)
     if call.is_trivial and not call.size:
         raise ValueError("empty separator")
     return _pieces(text, call, operator.index(maxsplit), views)
 
 
-def _pieces(text: type_of_text, call: _Call, limit: int, views: bool) -> Iterator[Any]:
+def _pieces(text: type_of_text, call: Call, limit: int, views: bool) -> Iterator[Any]:
     begin, at, end = 0, 0, call.end
     piece = _reader(text, views)
     for first, last in windows(text, 0, call.stop, cut=True) if not call.is_trivial else ():
         at = max(at, first)
         while at < last and limit != 0:
             stop = min(last, at + SPLIT_BYTES)
-            numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            lost = None
+            try:
+                numbers, at = _scan.find_all(text, call.needle, at, stop, end)
+            except MappingFault as fault:
+                numbers, lost = fault.found, fault
             for offset in memoryview(numbers):
                 yield piece(begin, offset)
                 begin = offset + call.needle.size
                 limit -= 1
                 if limit == 0:
                     break
+            if lost is not None and limit != 0:
+                raise lost
         if limit == 0:
             break
     yield piece(begin, end)
 
 
-def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
+def _reader(text: Any, views: bool) -> Callable[[int, int], Any]:
     """How a piece is made of where it begins and ends."""
     if not views and isinstance(text, Mapping):
         return lambda begin, end: text.read(begin, end - begin)
@@ -317,92 +309,3 @@ def _reader(text: type_of_text, views: bool) -> Callable[[int, int], Any]:
         if views
         else (lambda begin, end: bytes(whole[begin:end]))
     )
-
-
-# --- a call ---------------------------------------------------------------------------------------
-
-
-class _Call:
-    """What is looked for, and where.
-
-    Attributes
-    ----------
-    start, stop, end : int
-        Occurrences start in [start, stop) and end by `end`.
-    size : int
-        Bytes of what is looked for.
-    is_trivial : bool
-        There is nothing to search: the answer is known.
-    empty_fits : bool
-        The empty needle is found.
-    """
-
-    __slots__ = ("empty_fits", "end", "is_trivial", "needle", "size", "start", "stop")
-
-    def __init__(
-        self, text: Any, sub: Any, start: int | None, end: int | None, ignore_case: bool
-    ) -> None:
-        """Check the arguments."""
-        length = size_of(text)
-        needle = bytes_of(sub)
-        self.start, self.end, _ = slice(start, end).indices(length)
-        self.size = len(needle)
-        # As in bytes.find: a start beyond the end is no place, even for nothing.
-        beyond = start is not None and operator.index(start) > length
-        self.empty_fits = not needle and self.start <= self.end and not beyond
-        self.stop = self.end - self.size + 1
-        self.is_trivial = not needle or self.stop <= self.start
-        if not self.is_trivial:
-            self.needle = _scan.Needle(needle, ignore_case)
-
-
-def bytes_of(sub: Any) -> bytes:
-    """Return what is looked for as bytes; TypeError if it is none."""
-    if isinstance(sub, bytes):
-        return sub
-    if isinstance(sub, str):
-        raise TypeError(f"bytes are looked for, not str: give {sub[:40]!r}.encode()")
-    if hasattr(sub, "__index__") and not isinstance(sub, bool):
-        value = operator.index(sub)
-        if not 0 <= value <= 255:
-            raise ValueError(f"a byte must be from 0 to 255, not {value}")
-        return bytes((value,))
-    try:
-        return bytes(memoryview(sub))
-    except TypeError:
-        raise TypeError(f"bytes or a byte (int) are looked for, not {type(sub).__name__}") from None
-
-
-def _adjoin(
-    part: Callable[[int, int, bytearray | None], tuple[Any, int, int]],
-    call: _Call,
-    text: Any,
-    crew: Crew,
-    progress: bool | Report,
-) -> Iterator[tuple[Any, int, int]]:
-    """Give the results of parts (what was found, where first, where to go on) as one walk from left
-    to right would have them: where an occurrence reaches across a seam and there is one that begins
-    in it, the part beyond the seam is searched again, from where the first one ends."""
-    at = call.start
-    for first, last in windows(text, at, call.stop, progress=progress, cut=crew.size > 1):
-        first = max(first, at)
-        if first >= last:
-            continue
-        for stop, result in crew.run(part, first, last):
-            if 0 <= result[1] < at:
-                result = part(min(at, stop), stop, None)
-            at = max(at, result[2])
-            yield result
-
-
-@contextmanager
-def _complete(
-    so_far: Callable[[], Any], join: Callable[[Any, Any], Any] | None = None
-) -> Iterator[None]:
-    """Let a MappingFault tell what was found in all parts before it, not only in the last one."""
-    try:
-        yield
-    except MappingFault as error:
-        found = so_far()
-        error.found = found if join is None or error.found is None else join(found, error.found)
-        raise

@@ -58,7 +58,7 @@ class Place(NamedTuple):
 def open_index(
     text: Any, path: type_of_path | None, threads: int | None, progress: bool | Report
 ) -> LineTable:
-    """Return the lines of a mapped file by its saved index, which is made or brought up to date.
+    """Return the lines of a mapped file by its saved index, which is made, or brought up to date.
 
     See `lines()`.
     """

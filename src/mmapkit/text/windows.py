@@ -6,6 +6,7 @@ import contextlib
 import itertools
 
 from mmapkit.cores import count_cores
+from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -64,17 +65,25 @@ def is_one_window(
 
 
 def windows(
-    text: Any, start: int, stop: int, *, progress: bool | Report = False, cut: bool = False
+    text: Any,
+    start: int,
+    stop: int,
+    *,
+    end: int | None = None,
+    progress: bool | Report = False,
+    cut: bool = False,
 ) -> Iterator[tuple[int, int]]:
     """Give ranges that adjoin and make up [start, stop); each is to be worked on before the next.
 
     What is not in memory is read ahead of the work, and leaves memory behind it. With `cut`, or
-    `progress` to tell, what is in memory comes in ranges, too; otherwise in one.
+    `progress` to tell, what is in memory comes in ranges, too; otherwise in one. The work on the
+    last range reads up to `end`, if that is farther than `stop`.
     """
-    with _telling(progress, stop - start) as tell:
+    total = (stop if end is None else end) - start
+    with _telling(progress, total) as tell:
         for first, last in _ranges(text, start, stop, cut or bool(progress)):
             yield first, last
-            tell(last - start)
+            tell(total if last == stop else last - start)
 
 
 def _telling(
@@ -115,13 +124,18 @@ def _in_memory(text: Any, start: int, size: int) -> bool:
 def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
     from mmapkit.passes.sources import of_range
 
-    with of_range(mapping, start, stop) as blocks:
-        at = start
-        for block in blocks:
-            size = len(block)
-            block.release()
-            yield at, at + size
-            at += size
+    at = start
+    try:
+        with of_range(mapping, start, stop) as blocks:
+            for block in blocks:
+                size = len(block)
+                block.release()
+                yield at, at + size
+                at += size
+    except MappingFault:
+        # Reading ahead has met it. Who works there knows better how far it is good.
+        yield at, stop
+        raise
 
 
 class Crew:

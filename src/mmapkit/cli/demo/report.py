@@ -1,4 +1,4 @@
-"""`mmapkit demo`: what mapping a file with mmapkit does, beside the usual ways, as one table."""
+"""What mapping a file with mmapkit does, beside the usual ways, as one table."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mmapkit import __version__
-from mmapkit.cli import subject as subjects
-from mmapkit.cli import truncation, works
-from mmapkit.cli.contest import Result, compare
-from mmapkit.cli.subject import Subject
+from mmapkit.cli.demo import subject as subjects
+from mmapkit.cli.demo import truncation, works
+from mmapkit.cli.demo.contest import Result, compare
+from mmapkit.cli.demo.subject import Subject
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numpy.random import default_rng
 
 from mmapkit.array import MappedArray, open_array
-from mmapkit.cli.subject import Subject
+from mmapkit.cli.demo.subject import Subject
 
 OURS: Final = "mmapkit"
 RIVALS: Final = ("numpy.memmap", "mmap", "read")

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Final
 
-from mmapkit.cli.subject import Subject
+from mmapkit.cli.demo.subject import Subject
 from mmapkit.errors import MappingFault
 from mmapkit.faults import guard_enabled
 from mmapkit.mapping import Mapping, page_size

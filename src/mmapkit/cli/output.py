@@ -1,0 +1,66 @@
+"""What commands print: bytes as they are, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # importing typing would cost more than all of this
+if TYPE_CHECKING:
+    from typing import Final
+
+__all__ = ["FAILED", "Output", "OutputClosed", "complain", "describe"]
+
+FAILED: Final = 1
+
+
+class OutputClosed(Exception):
+    """Nobody reads the output any more, as after ``| head``."""
+
+
+class Output:
+    """Standard output, for bytes. On a terminal every write shows at once."""
+
+    def __init__(self) -> None:
+        """Take what standard output is now."""
+        sys.stdout.flush()
+        self._file = sys.stdout.buffer
+        self.is_terminal = sys.stdout.isatty()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of it; raises OutputClosed where a pipe has no reader."""
+        try:
+            self._file.write(data)
+            if self.is_terminal:
+                self._file.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+    def flush(self) -> None:
+        """Hand everything on, so that it stands before what is then said on stderr."""
+        try:
+            self._file.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+    def wants_colour(self, choice: str) -> bool:
+        """Decide about ``auto``, ``always`` or ``never``; https://no-color.org."""
+        if choice != "auto":
+            return choice == "always"
+        return self.is_terminal and not os.environ.get("NO_COLOR") and _draws_colours()
+
+
+def _draws_colours() -> bool:
+    return os.environ.get("TERM") != "dumb"
+
+
+def complain(message: str, status: int = FAILED) -> int:
+    """Say it in one line on stderr; return the status."""
+    print(f"mmapkit: {message}", file=sys.stderr)
+    return status
+
+
+def describe(error: OSError) -> str:
+    """What is wrong, and with which file, in one line."""
+    name = f": {error.filename!r}" if error.filename else ""
+    return f"{error.strerror or error}{name}"
