@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from threading import Lock
 from typing import Any, Self, SupportsIndex, overload
 
 from numpy import typing as npt
@@ -129,6 +130,8 @@ class Saved:
 class LineTable:
     origin: str | None
     stamp: Any
+    @property
+    def renewing(self) -> Lock: ...
     @property
     def text(self) -> Any: ...
     @property

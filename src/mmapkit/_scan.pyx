@@ -5,6 +5,7 @@ was, so what was found until then is certain.
 """
 
 import os as _os
+from _thread import allocate_lock as _allocate_lock
 
 from mmapkit.errors import FormatError as _FormatError
 
@@ -929,6 +930,8 @@ cdef class LineTable:
         The file from which `saved` comes, for messages.
     stamp : object
         What the text was like when it was indexed.
+    renewing : lock
+        Held while the table is brought up to date.
     """
 
     cdef mmk_line_table c
@@ -939,10 +942,12 @@ cdef class LineTable:
     cdef readonly uint64_t end
     cdef public object origin
     cdef public object stamp
+    cdef readonly object renewing
 
     def __init__(self, text, Numbers fresh not None, Numbers wraps not None, uint64_t size,
                  Saved saved=None):
         self.text = text
+        self.renewing = _allocate_lock()
         if isinstance(text, Visited):
             self.mapping = <Visited>text
         self._adopt(saved, fresh, wraps, size)

@@ -219,15 +219,20 @@ class Lines(LineSequence):
         BufferError
             If the mapping has to move, and there are views of it.
         """
+        with self._table.renewing:
+            self._renew(threads, progress)
+        return len(self)
+
+    def _renew(self, threads: int | None, progress: bool | Report) -> None:
         table = self._table
         text = table.text
         if isinstance(text, Mapping) and text._follows_file:
             text.refresh()
-        size, start = size_of(text), table.size_bytes
-        if size == start:
-            return len(self)
+        size = size_of(text)
+        if size == table.size_bytes:
+            return
         mtime_ns = mtime_of(text)
-        known = size > start and table.stamp.matches(text)
+        known = size > table.size_bytes and table.stamp.matches(text)
         try:
             if known:
                 extend(table, size, threads, progress)
@@ -238,7 +243,6 @@ class Lines(LineSequence):
                 fault.found = self  # as they were
             raise
         table.stamp = Stamp.of(text, size, mtime_ns)
-        return len(self)
 
     def save(self, path: type_of_path | None = None) -> None:
         """Save where all lines of the text begin, for `lines(index=...)` to use.
