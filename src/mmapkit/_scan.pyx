@@ -41,6 +41,29 @@ cdef extern from *:
     """
     uint64_t milliseconds "mmk_py_milliseconds"() nogil
 
+cdef extern from *:
+    """
+    #include <stdatomic.h>
+    /* How many have a view: released wherever the last reference to one goes. */
+    typedef struct {
+        atomic_size_t count;
+    } mmk_py_holds;
+    static void mmk_py_hold(mmk_py_holds *holds) {
+        atomic_fetch_add(&holds->count, 1);
+    }
+    static void mmk_py_unhold(mmk_py_holds *holds) {
+        atomic_fetch_sub(&holds->count, 1);
+    }
+    static int mmk_py_held(mmk_py_holds *holds) {
+        return atomic_load(&holds->count) != 0;
+    }
+    """
+    ctypedef struct mmk_py_holds:
+        pass
+    void hold "mmk_py_hold"(mmk_py_holds *holds) noexcept nogil
+    void unhold "mmk_py_unhold"(mmk_py_holds *holds) noexcept nogil
+    bint held "mmk_py_held"(mmk_py_holds *holds) noexcept nogil
+
 cdef extern from "Python.h":
     void *PyMem_RawRealloc(void *memory, size_t size) nogil
     void *PyMem_RawMalloc(size_t size) nogil
@@ -208,7 +231,7 @@ cdef class Numbers:
 
     cdef void *data
     cdef size_t used, room
-    cdef size_t holds  # while there are any, the memory stays where it is
+    cdef mmk_py_holds holds  # while there are any, the memory stays where it is
     cdef readonly Py_ssize_t itemsize
     cdef Py_ssize_t length
 
@@ -260,7 +283,7 @@ cdef class Numbers:
         try:
             if buffer.itemsize != self.itemsize:
                 raise TypeError(f"numbers of {self.itemsize} bytes, not of {buffer.itemsize}")
-            if self.holds:
+            if held(&self.holds):
                 raise BufferError("somebody has a view of the numbers")
             self._append(buffer.buf, <size_t>(buffer.len // buffer.itemsize))
         finally:
@@ -268,7 +291,7 @@ cdef class Numbers:
 
     def trim(self):
         """Give back memory that was taken for more."""
-        if not self.holds:
+        if not held(&self.holds):
             self._trim()
 
     cdef int _append(self, const void *data, size_t count) except -1:
@@ -281,7 +304,7 @@ cdef class Numbers:
         return 0
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        self.holds += 1
+        hold(&self.holds)
         self.length = <Py_ssize_t>self.used
         view.obj = self
         view.buf = self.data
@@ -298,7 +321,7 @@ cdef class Numbers:
         view.internal = NULL
 
     def __releasebuffer__(self, Py_buffer *view):
-        self.holds -= 1
+        unhold(&self.holds)
 
 
 cdef class Plain:
@@ -1007,7 +1030,7 @@ cdef class LineTable:
         """Add lines behind the last newline; `wraps` are those of all lines."""
         cdef Numbers mine
         with cython.critical_section(self):
-            mine = self.fresh._copy() if self.fresh.holds else self.fresh
+            mine = self.fresh._copy() if held(&self.fresh.holds) else self.fresh
             mine._append(fresh.data, fresh.used)
             self._adopt(self.saved, mine, wraps, size)
 
@@ -1062,7 +1085,7 @@ cdef class LineTable:
         with cython.critical_section(self):
             table = self.c
             saved, fresh, wraps = self.saved, self.fresh, self.wraps
-            fresh.holds += 1
+            hold(&fresh.holds)
         j.table = &table
         try:
             if work == do_starts and not are_there(j):
@@ -1075,8 +1098,7 @@ cdef class LineTable:
             if not kept:
                 raise saved.mapping._lost()
         finally:
-            with cython.critical_section(self):
-                fresh.holds -= 1
+            unhold(&fresh.holds)
         return 0
 
     def lines_at(self, offsets, numbers):
