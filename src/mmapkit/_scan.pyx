@@ -5,6 +5,7 @@ was, so what was found until then is certain.
 """
 
 import os as _os
+from _thread import allocate_lock as _allocate_lock
 
 from mmapkit.errors import FormatError as _FormatError
 
@@ -39,6 +40,29 @@ cdef extern from *:
     #endif
     """
     uint64_t milliseconds "mmk_py_milliseconds"() nogil
+
+cdef extern from *:
+    """
+    #include <stdatomic.h>
+    /* How many have a view: released wherever the last reference to one goes. */
+    typedef struct {
+        atomic_size_t count;
+    } mmk_py_holds;
+    static void mmk_py_hold(mmk_py_holds *holds) {
+        atomic_fetch_add(&holds->count, 1);
+    }
+    static void mmk_py_unhold(mmk_py_holds *holds) {
+        atomic_fetch_sub(&holds->count, 1);
+    }
+    static int mmk_py_held(mmk_py_holds *holds) {
+        return atomic_load(&holds->count) != 0;
+    }
+    """
+    ctypedef struct mmk_py_holds:
+        pass
+    void hold "mmk_py_hold"(mmk_py_holds *holds) noexcept nogil
+    void unhold "mmk_py_unhold"(mmk_py_holds *holds) noexcept nogil
+    bint held "mmk_py_held"(mmk_py_holds *holds) noexcept nogil
 
 cdef extern from "Python.h":
     void *PyMem_RawRealloc(void *memory, size_t size) nogil
@@ -207,7 +231,7 @@ cdef class Numbers:
 
     cdef void *data
     cdef size_t used, room
-    cdef size_t holds  # while there are any, the memory stays where it is
+    cdef mmk_py_holds holds  # while there are any, the memory stays where it is
     cdef readonly Py_ssize_t itemsize
     cdef Py_ssize_t length
 
@@ -259,7 +283,7 @@ cdef class Numbers:
         try:
             if buffer.itemsize != self.itemsize:
                 raise TypeError(f"numbers of {self.itemsize} bytes, not of {buffer.itemsize}")
-            if self.holds:
+            if held(&self.holds):
                 raise BufferError("somebody has a view of the numbers")
             self._append(buffer.buf, <size_t>(buffer.len // buffer.itemsize))
         finally:
@@ -267,7 +291,7 @@ cdef class Numbers:
 
     def trim(self):
         """Give back memory that was taken for more."""
-        if not self.holds:
+        if not held(&self.holds):
             self._trim()
 
     cdef int _append(self, const void *data, size_t count) except -1:
@@ -280,7 +304,7 @@ cdef class Numbers:
         return 0
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        self.holds += 1
+        hold(&self.holds)
         self.length = <Py_ssize_t>self.used
         view.obj = self
         view.buf = self.data
@@ -297,7 +321,7 @@ cdef class Numbers:
         view.internal = NULL
 
     def __releasebuffer__(self, Py_buffer *view):
-        self.holds -= 1
+        unhold(&self.holds)
 
 
 cdef class Plain:
@@ -855,12 +879,22 @@ cdef void do_copy_lines(void *context) noexcept nogil:
         memcpy(j.out[i], j.text + j.starts[i], <size_t>(j.ends[i] - j.starts[i]))
 
 
+cdef struct copy_job:
+    void *to
+    const void *origin
+    size_t size
+
+
+cdef void do_copy(void *context) noexcept nogil:
+    cdef copy_job *j = <copy_job *>context
+    memcpy(j.to, j.origin, j.size)
+
+
 cdef class Saved:
     """Numbers of 4 bytes that somebody else holds: a buffer, and the mapping in which it lies."""
 
     cdef Py_buffer buffer
     cdef bint exported
-    cdef readonly object numbers
     cdef const uint32_t *data
     cdef size_t count
     cdef Visited mapping
@@ -870,7 +904,6 @@ cdef class Saved:
         cdef size_t size
         PyObject_GetBuffer(numbers, &self.buffer, PyBUF_CONTIG_RO)
         self.exported = True
-        self.numbers = numbers
         self.data = <const uint32_t *>self.buffer.buf
         self.count = <size_t>self.buffer.len // 4
         cdef const unsigned char *start
@@ -883,6 +916,29 @@ cdef class Saved:
     def __dealloc__(self):
         if self.exported:
             PyBuffer_Release(&self.buffer)
+
+    def __len__(self):
+        return self.count
+
+    def copy_to(self, buffer):
+        """Fill a buffer of as many numbers."""
+        cdef Py_buffer target
+        cdef copy_job j
+        cdef bint kept = True
+        PyObject_GetBuffer(buffer, &target, PyBUF_CONTIG)
+        try:
+            if target.len != <Py_ssize_t>self.count * 4:
+                raise ValueError(f"{target.len} bytes for {self.count} numbers of 4")
+            j.to, j.origin, j.size = target.buf, self.data, <size_t>target.len
+            with nogil:
+                if self.mapping is None:
+                    do_copy(&j)
+                else:
+                    kept = self.mapping._visit(do_copy, &j, self.place, j.size)
+            if not kept:
+                raise self.mapping._lost()
+        finally:
+            PyBuffer_Release(&target)
 
 
 cdef class LineTable:
@@ -897,6 +953,8 @@ cdef class LineTable:
         The file from which `saved` comes, for messages.
     stamp : object
         What the text was like when it was indexed.
+    renewing : lock
+        Held while the table is brought up to date.
     """
 
     cdef mmk_line_table c
@@ -907,10 +965,12 @@ cdef class LineTable:
     cdef readonly uint64_t end
     cdef public object origin
     cdef public object stamp
+    cdef readonly object renewing
 
     def __init__(self, text, Numbers fresh not None, Numbers wraps not None, uint64_t size,
                  Saved saved=None):
         self.text = text
+        self.renewing = _allocate_lock()
         if isinstance(text, Visited):
             self.mapping = <Visited>text
         self._adopt(saved, fresh, wraps, size)
@@ -962,16 +1022,15 @@ cdef class LineTable:
         return self.c.newline_count * 4 + self.c.wrap_count * 8
 
     def parts(self):
-        """The numbers that were saved, or None, the others, the wraps, as buffers, and the size."""
+        """What was saved, or None, the other numbers and the wraps as buffers, and the size."""
         with cython.critical_section(self):
-            saved = None if self.saved is None else self.saved.numbers
-            return saved, memoryview(self.fresh), memoryview(self.wraps), self.c.size_bytes
+            return self.saved, memoryview(self.fresh), memoryview(self.wraps), self.c.size_bytes
 
     def extend(self, Numbers fresh not None, Numbers wraps not None, uint64_t size):
         """Add lines behind the last newline; `wraps` are those of all lines."""
         cdef Numbers mine
         with cython.critical_section(self):
-            mine = self.fresh._copy() if self.fresh.holds else self.fresh
+            mine = self.fresh._copy() if held(&self.fresh.holds) else self.fresh
             mine._append(fresh.data, fresh.used)
             self._adopt(self.saved, mine, wraps, size)
 
@@ -1026,7 +1085,7 @@ cdef class LineTable:
         with cython.critical_section(self):
             table = self.c
             saved, fresh, wraps = self.saved, self.fresh, self.wraps
-            fresh.holds += 1
+            hold(&fresh.holds)
         j.table = &table
         try:
             if work == do_starts and not are_there(j):
@@ -1039,8 +1098,7 @@ cdef class LineTable:
             if not kept:
                 raise saved.mapping._lost()
         finally:
-            with cython.critical_section(self):
-                fresh.holds -= 1
+            unhold(&fresh.holds)
         return 0
 
     def lines_at(self, offsets, numbers):
