@@ -318,6 +318,7 @@ TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from
         }
     }
     for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
+        MMK_FETCH(text + base + AHEAD_BYTES);
         /* Safety: the range is readable up to stop - 1 + width - 1. */
         uint64_t bits = print_bits(text + base, &tables, groups, width);
         if (bits != 0) {
