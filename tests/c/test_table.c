@@ -111,5 +111,5 @@ int main(void) {
         check_table();
         check_nonsense();
     }
-    DONE("tests/c/test_scan_table");
+    DONE("tests/c/test_table");
 }
