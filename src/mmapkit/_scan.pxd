@@ -64,6 +64,7 @@ cdef extern from "mmk/scan.h" nogil:
         size_t counted
         size_t start
         uint64_t number
+        size_t ended
     size_t mmk_lines_list(mmk_line_count *lines, const mmk_kernels *kernels, mmk_finder finder,
                           const unsigned char *text, size_t start, size_t stop, size_t end,
                           c_bool once, mmk_line *out, size_t capacity, size_t *resume)

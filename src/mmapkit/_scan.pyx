@@ -704,7 +704,7 @@ cdef class LineScanner:
             self.needle = needle
             self.many = None
         self.once = once
-        self.lines = mmk_line_count(start, start, 0)
+        self.lines = mmk_line_count(start, start, 0, 0)
         self.resume = start
 
     @property

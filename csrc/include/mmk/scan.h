@@ -192,10 +192,12 @@ typedef struct {
 } mmk_line;
 
 /* How far the lines of a text were counted: `number` of them end before `counted`, where the line
- * that starts at `start` is under way. */
+ * that starts at `start` is under way. One that ends before `ended` was looked through to its end,
+ * and is not again for each of its occurrences, however long it is. */
 typedef struct {
     size_t counted, start;
     uint64_t number;
+    size_t ended;
 } mmk_line_count;
 
 /* Occurrences that start in [from, stop) with their lines, up to `capacity` of them; only the first
