@@ -19,7 +19,7 @@ from mmapkit.text import index as indexing
 
 from .test_text_lines import naive
 
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and signals")
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and signals of POSIX")
 not_root = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere"
 )
@@ -250,6 +250,7 @@ def test_foreign_file_is_left_alone(log, beside, text, tmp_path):
     assert lines_in(log) == naive(text)
 
 
+@posix
 def test_text_is_not_replaced_by_its_index(log, text, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(log)
@@ -465,6 +466,7 @@ def test_nothing_is_left_open(log, beside, text):
         assert "moved" not in Path("/proc/self/maps").read_text()
 
 
+@posix
 def test_two_at_once_leave_a_good_index(log, beside, text):
     errors = []
 

@@ -419,7 +419,7 @@ static void test_lines_of_many(void) {
     for (unsigned q = 0; q < set_count; q++) {
         for (int way = OWN; way <= MMK_BY_AUTOMATON; way += MMK_BY_AUTOMATON - OWN) {
             mmk_line out[8];
-            mmk_line_count lines = {0, 0, 0};
+            mmk_line_count lines = {0, 0, 0, 0};
             mmk_many many = begin(sets[q], needles, way);
             CHECK_EQ(mmk_lines_list(&lines, sets[q], mmk_many_finder(&many),
                                     (const unsigned char *)text, 0, 32, 32, false, out, 8, &resume),
