@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
-from mmapkit import _scan
+from mmapkit import _lines, _scan
 from mmapkit.text.lines import lines_of
 
 WRAP = 1 << 32
@@ -483,7 +483,7 @@ def table_of(ends, size):
     low, wraps = _scan.Numbers(4), _scan.Numbers(8)
     low.add(ends.astype("u4"))
     wraps.add(np.searchsorted(ends, WRAP * np.arange(1, (size >> 32) + 1)).astype("i8"))
-    return _scan.LineTable(b"", low, wraps, size)
+    return _lines.LineTable(b"", low, wraps, size)
 
 
 wide = st.lists(
@@ -518,11 +518,11 @@ def test_wraps_that_make_no_sense_are_refused():
     low.add(np.array([1, 2], "u4"))
     wraps.add(np.array([3]))
     with pytest.raises(ValueError, match="wraps"):
-        _scan.LineTable(b"", low, wraps, 5 * WRAP)
+        _lines.LineTable(b"", low, wraps, 5 * WRAP)
     with pytest.raises(ValueError, match="outside of 1 bytes"):
-        _scan.LineTable(b"", low, _scan.Numbers(8), 1)
+        _lines.LineTable(b"", low, _scan.Numbers(8), 1)
     with pytest.raises(TypeError):
-        _scan.LineTable(b"", wraps, low, 1)
+        _lines.LineTable(b"", wraps, low, 1)
 
 
 @pytest.mark.slow

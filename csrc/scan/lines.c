@@ -40,13 +40,13 @@ size_t mmk_lines_list(mmk_line_count *lines, const mmk_kernels *kernels, mmk_fin
             break;
         }
         count_to(lines, kernels, text, at);
-        bool same = !once && done > 0 && out[done - 1].start == lines->start;
+        if (at >= lines->ended)
+            lines->ended = line_end(kernels, text, at, end) + 1;
         out[done].offset = at;
         out[done].size = size;
         out[done].start = lines->start;
         out[done].number = lines->number;
-        /* A long line is not looked through again for each of its occurrences. */
-        out[done].end = same ? out[done - 1].end : line_end(kernels, text, at, end);
+        out[done].end = lines->ended - 1;
         from = once ? out[done].end + (out[done].end < end) : at + size;
         done++;
     }

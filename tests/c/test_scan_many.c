@@ -133,6 +133,7 @@ static void check_task(const task *t) {
                     continue;
                 mmk_many many = begin(sets[q], needles, way);
                 check_list(t, &many, overlapping, count);
+                check_count(t, &many, overlapping, count); /* back to the left */
                 mmk_many_end(&many);
                 many = begin(sets[q], needles, way);
                 if (random_below(2))
@@ -382,6 +383,30 @@ static void test_the_filter_is_left_and_tried_again(void) {
     free(text);
 }
 
+/* What the automaton has found in a chunk is kept: the next call does not read it again. */
+static void test_a_chunk_is_read_once(void) {
+    const unsigned char *list[] = {(const unsigned char *)"ab", (const unsigned char *)"ba"};
+    size_t sizes[] = {2, 2}, size;
+    unsigned char text[1000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = "ab."[i % 3];
+    mmk_needles *needles = mmk_needles_study(list, sizes, 2, false);
+    mmk_many many = begin(sets[0], needles, MMK_BY_AUTOMATON);
+    mmk_finder finder = mmk_many_finder(&many);
+    for (size_t at = 0; at < sizeof text - 1; at += 3) {
+        CHECK_EQ(finder.next(finder.context, text, at, sizeof text, sizeof text, &size), at);
+        CHECK_EQ(many.marks_origin, 0);
+        CHECK_EQ(many.marks_stop, sizeof text - 1);
+    }
+    /* But what was given out is not there any more: back to the left it is. */
+    for (size_t back = 0; back < 2; back++) {
+        CHECK_EQ(finder.next(finder.context, text, 300, sizeof text, sizeof text, &size), 300);
+        CHECK_EQ(finder.next(finder.context, text, 303, sizeof text, sizeof text, &size), 303);
+    }
+    mmk_many_end(&many);
+    mmk_needles_free(needles);
+}
+
 /* --- lines ------------------------------------------------------------------------------------ */
 
 static void test_lines_of_many(void) {
@@ -394,7 +419,7 @@ static void test_lines_of_many(void) {
     for (unsigned q = 0; q < set_count; q++) {
         for (int way = OWN; way <= MMK_BY_AUTOMATON; way += MMK_BY_AUTOMATON - OWN) {
             mmk_line out[8];
-            mmk_line_count lines = {0, 0, 0};
+            mmk_line_count lines = {0, 0, 0, 0};
             mmk_many many = begin(sets[q], needles, way);
             CHECK_EQ(mmk_lines_list(&lines, sets[q], mmk_many_finder(&many),
                                     (const unsigned char *)text, 0, 32, 32, false, out, 8, &resume),
@@ -416,6 +441,7 @@ int main(void) {
     test_automaton_larger_than_its_rows();
     test_which_way_is_taken_first();
     test_the_filter_is_left_and_tried_again();
+    test_a_chunk_is_read_once();
     test_lines_of_many();
     DONE("tests/c/test_scan_many");
 }

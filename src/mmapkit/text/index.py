@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from mmapkit._scan import LineTable, Numbers, Saved
+from mmapkit._lines import LineTable, Saved
+from mmapkit._scan import Numbers
 from mmapkit.collection import open_arrays
 from mmapkit.errors import FormatError, MappingFault
 from mmapkit.mapping import Mapping

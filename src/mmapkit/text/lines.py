@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from mmapkit._scan import LineSequence, LineTable, Numbers, list_newlines
+from mmapkit._lines import LineSequence, LineTable
+from mmapkit._scan import Numbers, list_newlines
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 from mmapkit.text.stamps import Stamp, mtime_of

@@ -1,5 +1,6 @@
 /* Where lines start and end, by a table of low halves: against the whole offsets; and with numbers
  * that mean nothing. */
+#include "mmk/table.h"
 #include "texts.h"
 
 #define MOST 40
@@ -111,5 +112,5 @@ int main(void) {
         check_table();
         check_nonsense();
     }
-    DONE("tests/c/test_scan_table");
+    DONE("tests/c/test_table");
 }
