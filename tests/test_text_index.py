@@ -260,6 +260,18 @@ def test_text_is_not_replaced_by_its_index(log, text, tmp_path):
     assert log.read_bytes() == text
 
 
+@pytest.mark.parametrize("content", [b"", b"text\n"])
+def test_text_is_not_replaced_under_another_name(log, content):
+    log.write_bytes(content)
+    names = [log.with_name("hard link"), log.with_name("SOME.LOG")]
+    os.link(log, names[0])
+    for path in filter(Path.exists, names):  # the second one where case is ignored
+        with pytest.raises(ValueError, match="the text itself"):
+            lines_in(log, index=path)
+        assert path.read_bytes() == content
+    assert log.read_bytes() == content
+
+
 def rewritten(path, **changes):
     """Write an index with other arrays than it had."""
     with np.load(path) as found:

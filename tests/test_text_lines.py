@@ -406,6 +406,7 @@ def test_buffer_that_grows_is_not_held():
     assert found.refresh() == 1
 
 
+@pytest.mark.reserve
 def test_threads_read_while_lines_are_refreshed(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"0\n")

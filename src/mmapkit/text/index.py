@@ -145,8 +145,11 @@ def _place_for(mapping: Mapping, path: type_of_path | None) -> Place:
     if path is None:
         return Place(f"{mapping.path}{SUFFIX}", False)
     found = os.path.abspath(os.fsdecode(path))
-    if mapping.path is not None and os.path.realpath(found) == os.path.realpath(mapping.path):
-        raise ValueError(f"{found!r} is the text itself, which its index would replace")
+    if mapping.path is not None:
+        # By the files, not the names: there are links, and file systems that ignore case.
+        with contextlib.suppress(OSError):
+            if os.path.samefile(found, mapping.path):
+                raise ValueError(f"{found!r} is the text itself, which its index would replace")
     return Place(found, True)
 
 
