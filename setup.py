@@ -37,6 +37,7 @@ EXTENSIONS = {
         *SYSTEM,
     ],
     "mmapkit._scan": sorted(path.relative_to(CORE).as_posix() for path in CORE.glob("scan/*.c")),
+    "mmapkit._lines": ["lines/table.c"],
 }
 
 

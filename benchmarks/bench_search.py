@@ -71,7 +71,6 @@ def _sources(helper: Any, effort: Effort) -> list[Comparison]:
             opened.find("a rare literal", text.rare),
             opened.pattern(),
             opened.find_any(),
-            opened.ignore_case(),
         ]
 
 

@@ -33,7 +33,8 @@ EDGES = {
     | {"searchable"},
     # Lazily: its methods are in text/.
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
-    "_scan": {"errors"},
+    "_scan": {"_native"},
+    "_lines": {"_native", "_scan", "errors"},
     "cores": set(),
     "text": set(),
     "text.windows": {"_scan", "cores", "errors", "mapping", "passes.*", "residency"},
@@ -41,8 +42,16 @@ EDGES = {
     "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
     "text.several": {"_scan", "text.calls", "text.windows"},
     "text.stamps": {"_scan", "mapping", "text.windows"},
-    "text.lines": {"_scan", "errors", "mapping", "text.index", "text.stamps", "text.windows"},
-    "text.index": {"_scan", "collection", "errors", "mapping", "saving", "text.lines"}
+    "text.lines": {
+        "_lines",
+        "_scan",
+        "errors",
+        "mapping",
+        "text.index",
+        "text.stamps",
+        "text.windows",
+    },
+    "text.index": {"_lines", "_scan", "collection", "errors", "mapping", "saving", "text.lines"}
     | {"text.stamps"},
     "text.literals": set(),
     "text.engines": {"text.literals"},
@@ -142,6 +151,7 @@ INCLUDES = {
     "os": ("mmk/", "os/"),
     "guard": ("mmk/", "guard/", "os/"),
     "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
+    "lines": ("mmk/table.h",),
 }
 STANDARD_C = {
     f"{name}.h"

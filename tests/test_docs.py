@@ -190,6 +190,7 @@ class TestPages:
             "MappedArrays",
             "ShardedArray",
             "RaggedArray",
+            "Lines",
             "Blocks",
             "Residency",
         ],

@@ -19,7 +19,7 @@ from mmapkit.text import index as indexing
 
 from .test_text_lines import naive
 
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and signals")
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and signals of POSIX")
 not_root = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere"
 )
@@ -250,6 +250,7 @@ def test_foreign_file_is_left_alone(log, beside, text, tmp_path):
     assert lines_in(log) == naive(text)
 
 
+@posix
 def test_text_is_not_replaced_by_its_index(log, text, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(log)
@@ -257,6 +258,18 @@ def test_text_is_not_replaced_by_its_index(log, text, tmp_path):
         with pytest.raises(ValueError, match="the text itself"):
             lines_in(log, index=path)
     assert log.read_bytes() == text
+
+
+@pytest.mark.parametrize("content", [b"", b"text\n"])
+def test_text_is_not_replaced_under_another_name(log, content):
+    log.write_bytes(content)
+    names = [log.with_name("hard link"), log.with_name("SOME.LOG")]
+    os.link(log, names[0])
+    for path in filter(Path.exists, names):  # the second one where case is ignored
+        with pytest.raises(ValueError, match="the text itself"):
+            lines_in(log, index=path)
+        assert path.read_bytes() == content
+    assert log.read_bytes() == content
 
 
 def rewritten(path, **changes):
@@ -465,6 +478,7 @@ def test_nothing_is_left_open(log, beside, text):
         assert "moved" not in Path("/proc/self/maps").read_text()
 
 
+@posix
 def test_two_at_once_leave_a_good_index(log, beside, text):
     errors = []
 

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import os
 import pickle
 import random
 import sys
@@ -14,10 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
-from mmapkit import _scan
+from mmapkit import _lines, _scan
 from mmapkit.text.lines import lines_of
 
 WRAP = 1 << 32
+
+posix = pytest.mark.skipif(os.name != "posix", reason="mapped files cannot be cut on Windows")
 
 texts = st.one_of(
     st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"bc", b"\0", b"\xff"])).map(b"".join),
@@ -339,6 +342,7 @@ def test_iterating_sees_what_has_grown_meanwhile():
     assert list(going) == []
 
 
+@posix
 def test_shorter_text_raises_until_it_is_indexed_again(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"line\n" * 1000)
@@ -402,6 +406,7 @@ def test_buffer_that_grows_is_not_held():
     assert found.refresh() == 1
 
 
+@pytest.mark.reserve
 def test_threads_read_while_lines_are_refreshed(tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"0\n")
@@ -423,10 +428,13 @@ def test_threads_read_while_lines_are_refreshed(tmp_path):
         threads = [threading.Thread(target=read) for _ in range(3)]
         for thread in threads:
             thread.start()
+        other = threading.Thread(target=lambda: [found.refresh() for _ in range(200)])
+        other.start()
         with path.open("ab", buffering=0) as file:
             for i in range(1, 400):
                 file.write(b"%d\n" % i)
                 assert found.refresh() == i + 1
+        other.join()
         stop.set()
         for thread in threads:
             thread.join()
@@ -493,7 +501,7 @@ def table_of(ends, size):
     low, wraps = _scan.Numbers(4), _scan.Numbers(8)
     low.add(ends.astype("u4"))
     wraps.add(np.searchsorted(ends, WRAP * np.arange(1, (size >> 32) + 1)).astype("i8"))
-    return _scan.LineTable(b"", low, wraps, size)
+    return _lines.LineTable(b"", low, wraps, size)
 
 
 wide = st.lists(
@@ -528,11 +536,11 @@ def test_wraps_that_make_no_sense_are_refused():
     low.add(np.array([1, 2], "u4"))
     wraps.add(np.array([3]))
     with pytest.raises(ValueError, match="wraps"):
-        _scan.LineTable(b"", low, wraps, 5 * WRAP)
+        _lines.LineTable(b"", low, wraps, 5 * WRAP)
     with pytest.raises(ValueError, match="outside of 1 bytes"):
-        _scan.LineTable(b"", low, _scan.Numbers(8), 1)
+        _lines.LineTable(b"", low, _scan.Numbers(8), 1)
     with pytest.raises(TypeError):
-        _scan.LineTable(b"", wraps, low, 1)
+        _lines.LineTable(b"", wraps, low, 1)
 
 
 @pytest.mark.slow

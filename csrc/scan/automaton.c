@@ -98,8 +98,15 @@ static void link_shorter(mmk_automaton *a) {
     }
 }
 
-static uint32_t marked(const mmk_automaton *a, uint32_t state) {
-    return a->first[state] != MMK_NO_NEEDLE ? state | MMK_HAS_NEEDLE : state;
+/* How rows name a state, and back. */
+static MMK_INLINE uint32_t name_of(const mmk_automaton *a, uint32_t state) {
+    uint32_t name = state < a->rows ? state << a->row_shift : state | MMK_NO_ROW;
+    return a->first[state] != MMK_NO_NEEDLE ? name | MMK_HAS_NEEDLE : name;
+}
+
+static MMK_INLINE uint32_t state_of(const mmk_automaton *a, uint32_t name) {
+    name &= ~MMK_HAS_NEEDLE;
+    return name & MMK_NO_ROW ? name & ~MMK_NO_ROW : name >> a->row_shift;
 }
 
 /* A row is that of the shorter state, but for its own children. */
@@ -112,7 +119,7 @@ static void fill_rows(mmk_automaton *a) {
         else
             memcpy(row, a->row + a->shorter[s] * width, width * sizeof *row);
         for (uint32_t c = a->child[s]; c < a->child[s + 1]; c++)
-            row[a->class_of[a->label[c]]] = marked(a, c);
+            row[a->class_of[a->label[c]]] = name_of(a, c);
     }
 }
 
@@ -125,32 +132,76 @@ void mmk__automaton_build(mmk_needles *needles, const uint32_t *order, uint32_t 
 
 /* --- scanning --------------------------------------------------------------------------------- */
 
-static MMK_INLINE size_t scan(const mmk_needles *needles, const unsigned char *text, size_t from,
-                              size_t stop, size_t end, mmk_mark *marks, bool fold) {
+/* From a state that has no row, or where a needle starts. */
+static uint32_t step(const mmk_needles *needles, uint32_t name, unsigned char byte) {
     const mmk_automaton *a = &needles->automaton;
-    uint32_t state = 0;
-    size_t done = 0;
-    for (size_t at = end; at-- > from;) {
-        uint32_t next;
-        if (state < a->rows) {
-            next = a->row[((size_t)state << a->row_shift) + a->class_of[text[at]]];
-        } else {
-            unsigned char byte = fold ? mmk__fold(text[at]) : text[at];
-            while ((next = child_by(a, state, byte)) == 0 && state >= a->rows)
-                state = a->shorter[state];
-            next = next != 0 ? marked(a, next)
-                             : a->row[((size_t)state << a->row_shift) + a->class_of[text[at]]];
+    unsigned char folded = needles->fold ? mmk__fold(byte) : byte;
+    uint32_t state = state_of(a, name), next;
+    for (; state >= a->rows; state = a->shorter[state])
+        if ((next = child_by(a, state, folded)) != 0)
+            return name_of(a, next);
+    return a->row[((size_t)state << a->row_shift) + a->class_of[byte]];
+}
+
+/* A part of a chunk. */
+typedef struct {
+    size_t at; /* bytes from here on were read */
+    uint32_t name;
+    mmk_mark *marks;
+    size_t done;
+} lane;
+
+/* Each lane reads `steps` bytes. One waits for each of its steps, so several take turns. `count`
+ * and `keeps` are constants where this is used. */
+static MMK_INLINE void read_lanes(const mmk_needles *needles, const unsigned char *text,
+                                  size_t origin, lane *lanes, unsigned count, size_t steps,
+                                  bool keeps) {
+    const mmk_automaton *a = &needles->automaton;
+    const unsigned char *class_of = a->class_of;
+    const uint32_t *row = a->row;
+    for (size_t i = 1; i <= steps; i++) {
+        for (unsigned n = 0; n < count; n++) {
+            unsigned char byte = text[lanes[n].at - i];
+            uint32_t name = lanes[n].name;
+            name = name < MMK_NO_ROW ? row[name + class_of[byte]] : step(needles, name, byte);
+            lanes[n].name = name;
+            if (keeps && name & MMK_HAS_NEEDLE)
+                lanes[n].marks[lanes[n].done++] =
+                    (mmk_mark){(uint32_t)(lanes[n].at - i - origin), state_of(a, name)};
         }
-        state = next & ~MMK_HAS_NEEDLE;
-        if (next & MMK_HAS_NEEDLE && at < stop)
-            marks[done++] = (mmk_mark){(uint32_t)(at - from), state};
     }
+    for (unsigned n = 0; n < count; n++)
+        lanes[n].at -= steps;
+}
+
+#define LANES 4
+
+/* The first lane is at the right. Each first reads what is to the right of its part, which tells
+ * what goes on there. */
+static MMK_INLINE size_t scan(const mmk_needles *needles, const unsigned char *text, size_t from,
+                              size_t stop, size_t end, mmk_mark *marks, unsigned count) {
+    lane lanes[LANES];
+    const size_t part = (stop - from) / count, most = needles->longest - 1;
+    const size_t least = end - stop > most ? most : end - stop;
+    for (unsigned n = 0; n < count; n++) {
+        size_t right = stop - n * part, reach = end - right > most ? most : end - right;
+        lanes[n] = (lane){right + reach, 0, marks + n * part, 0};
+        /* Where the text ends there is less to read. */
+        read_lanes(needles, text, from, lanes + n, 1, reach - least, false);
+    }
+    read_lanes(needles, text, from, lanes, count, least, false);
+    read_lanes(needles, text, from, lanes, count, part, true);
+    read_lanes(needles, text, from, lanes + count - 1, 1, lanes[count - 1].at - from, true);
+    size_t done = lanes[0].done;
+    for (unsigned n = 1; n < count; done += lanes[n++].done)
+        memmove(marks + done, lanes[n].marks, lanes[n].done * sizeof *marks);
     return done;
 }
 
 size_t mmk__automaton_scan(const mmk_needles *needles, const unsigned char *text, size_t from,
                            size_t stop, size_t end, mmk_mark *marks) {
-    size_t reach = end - stop > needles->longest - 1 ? stop + needles->longest - 1 : end;
-    return needles->fold ? scan(needles, text, from, stop, reach, marks, true)
-                         : scan(needles, text, from, stop, reach, marks, false);
+    /* Lanes are only worth it if what they read twice is little. */
+    return (stop - from) / (4 * LANES) >= needles->longest
+               ? scan(needles, text, from, stop, end, marks, LANES)
+               : scan(needles, text, from, stop, end, marks, 1);
 }

@@ -8,8 +8,8 @@
  *     BITS(matches)   the set of a block's matches, from VECTORS of them
  *     SUM             counts matches: SUM_NONE, SUM_ADD(sum, match), SUM_TOTAL(sum), valid for
  *     SUM_MOST        that many matches
- *     TABLE(pointer)  16 bytes, repeated to make a VECTOR; SHUFFLE(table, v) looks up the low half of
- *                     each byte of v, HIGH(v) brings down the high halves, and AND(v, w); only where
+ *     TABLE(pointer)  16 bytes, repeated to make a VECTOR; SHUFFLE(table, v) looks up the low half
+ *                     of each byte of v; HIGH(v) brings the high halves down; AND(v, w). Only where
  *                     there are such instructions
  *
  * In outline, each kernel is
@@ -282,33 +282,45 @@ TARGET static bool KERNEL(any)(const unsigned char *text, size_t from, size_t st
 
 #ifdef SHUFFLE
 
-/* `width` is a constant where this is used. */
-TARGET static MMK_INLINE uint64_t print_bits(const unsigned char *block, const VECTOR *low,
-                                             const VECTOR *high, unsigned width) {
+/* `groups` and `width` are constants where these are used. */
+typedef struct {
+    VECTOR low[MMK_PRINT_GROUPS][MMK_PRINT_BYTES], high[MMK_PRINT_GROUPS][MMK_PRINT_BYTES];
+} TABLES;
+
+TARGET static MMK_INLINE uint64_t print_bits(const unsigned char *block, const TABLES *tables,
+                                             unsigned groups, unsigned width) {
     MATCH misses[VECTORS];
     for (unsigned v = 0; v < VECTORS; v++) {
-        VECTOR sets = SPLAT(0xff);
-        for (unsigned i = 0; i < width; i++) {
-            VECTOR bytes = LOAD(block + i + v * VECTOR_BYTES);
-            sets = AND(sets, AND(SHUFFLE(low[i], bytes), SHUFFLE(high[i], HIGH(bytes))));
+        VECTOR all = SPLAT(0);
+        for (unsigned g = 0; g < groups; g++) {
+            VECTOR sets = SPLAT(0xff);
+            for (unsigned i = 0; i < width; i++) {
+                VECTOR bytes = LOAD(block + i + v * VECTOR_BYTES);
+                sets = AND(sets, AND(SHUFFLE(tables->low[g][i], bytes),
+                                     SHUFFLE(tables->high[g][i], HIGH(bytes))));
+            }
+            all = OR(all, sets);
         }
-        misses[v] = EQUAL(sets, SPLAT(0));
+        misses[v] = EQUAL(all, SPLAT(0));
     }
     return ~BITS(misses);
 }
 
 TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from, size_t stop,
-                                          const mmk_fingerprints *prints, unsigned width,
-                                          size_t *at, uint64_t *hits) {
-    VECTOR low[MMK_PRINT_BYTES], high[MMK_PRINT_BYTES];
+                                          const mmk_fingerprints *prints, unsigned groups,
+                                          unsigned width, size_t *at, uint64_t *hits) {
+    TABLES tables;
     size_t base = from;
-    for (unsigned i = 0; i < width; i++) {
-        low[i] = TABLE(prints->low[i]);
-        high[i] = TABLE(prints->high[i]);
+    for (unsigned g = 0; g < groups; g++) {
+        for (unsigned i = 0; i < width; i++) {
+            tables.low[g][i] = TABLE(prints->low[g][i]);
+            tables.high[g][i] = TABLE(prints->high[g][i]);
+        }
     }
     for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
+        MMK_FETCH(text + base + AHEAD_BYTES);
         /* Safety: the range is readable up to stop - 1 + width - 1. */
-        uint64_t bits = print_bits(text + base, low, high, width);
+        uint64_t bits = print_bits(text + base, &tables, groups, width);
         if (bits != 0) {
             *at = base;
             *hits = bits;
@@ -319,12 +331,13 @@ TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from
     if (base == stop)
         return false;
     if (stop - from >= MMK_BLOCK) {
-        *hits = print_bits(text + stop - MMK_BLOCK, low, high, width) >>
+        *hits = print_bits(text + stop - MMK_BLOCK, &tables, groups, width) >>
                 (base - (stop - MMK_BLOCK));
     } else {
         unsigned char copy[MMK_BLOCK + MMK_PRINT_BYTES] = {0};
         memcpy(copy, text + from, stop - from + width - 1);
-        *hits = print_bits(copy, low, high, width) & mmk__bits_below((unsigned)(stop - from));
+        *hits = print_bits(copy, &tables, groups, width) &
+                mmk__bits_below((unsigned)(stop - from));
     }
     return *hits != 0;
 }
@@ -333,10 +346,13 @@ TARGET static bool KERNEL(prints)(const unsigned char *text, size_t from, size_t
                                   const mmk_fingerprints *prints, size_t *at, uint64_t *hits) {
     if (stop <= from)
         return false;
-    return prints->width == 1   ? print_block(text, from, stop, prints, 1, at, hits)
-           : prints->width == 2 ? print_block(text, from, stop, prints, 2, at, hits)
-           : prints->width == 3 ? print_block(text, from, stop, prints, 3, at, hits)
-                                : print_block(text, from, stop, prints, 4, at, hits);
+    if (prints->groups > 1)
+        return prints->width == 3 ? print_block(text, from, stop, prints, 2, 3, at, hits)
+                                  : print_block(text, from, stop, prints, 2, 4, at, hits);
+    return prints->width == 1   ? print_block(text, from, stop, prints, 1, 1, at, hits)
+           : prints->width == 2 ? print_block(text, from, stop, prints, 1, 2, at, hits)
+           : prints->width == 3 ? print_block(text, from, stop, prints, 1, 3, at, hits)
+                                : print_block(text, from, stop, prints, 1, 4, at, hits);
 }
 
 #endif

@@ -127,21 +127,41 @@ static size_t last_stop(const mmk_needle *needle, size_t from, size_t stop, size
     return stop < end - needle->size + 1 ? stop : end - needle->size + 1;
 }
 
+/* How many more occurrences follow the one at `at`, a period apart each, up to `most` of them that
+ * start before `stop`. All but the last bytes of such a one are those of the one before. */
+static size_t following(const mmk_needle *needle, const unsigned char *text, size_t at, size_t stop,
+                        size_t most) {
+    size_t period = needle->ways[MMK_RIGHTWARDS].shift, kept = needle->size - period, count = 0;
+    /* Safety: what starts before `stop` is readable to its end. */
+    while (count < most && stop - at > period &&
+           mmk__same_size(text + at + needle->size, needle->bytes + kept, period, needle->fold) ==
+               period) {
+        at += period;
+        count++;
+    }
+    return count;
+}
+
 size_t mmk_search_list(mmk_search *search, const unsigned char *text, size_t from, size_t stop,
                        size_t end, bool overlapping, uint64_t base, uint64_t *out,
                        size_t capacity, size_t *resume) {
-    size_t step = overlapping ? 1 : search->needle->size, done = 0;
-    size_t possible = last_stop(search->needle, from, stop, end);
+    const mmk_needle *needle = search->needle;
+    /* Where occurrences may overlap by more than half, the next ones are not compared in whole. */
+    bool chained = overlapping && needle->ways[MMK_RIGHTWARDS].periodic;
+    size_t step = overlapping ? 1 : needle->size, done = 0;
+    size_t possible = last_stop(needle, from, stop, end);
     while (done < capacity && from < possible) {
         size_t at = next(search, text, from, possible);
         if (at == MMK_NOWHERE) {
             from = stop;
             break;
         }
-        if (out != NULL)
-            out[done] = base + at;
-        done++;
-        from = at + step;
+        size_t period = needle->ways[MMK_RIGHTWARDS].shift;
+        size_t more = chained ? following(needle, text, at, possible, capacity - done - 1) : 0;
+        for (size_t i = 0; i <= more; i++, done++)
+            if (out != NULL)
+                out[done] = base + at + i * period;
+        from = at + more * period + step;
     }
     *resume = from < possible ? from : from > stop ? from : stop;
     return done;

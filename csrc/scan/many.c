@@ -1,15 +1,15 @@
 /* Many literals at once. In outline:
  *
- *     for each candidate of a filter:
- *         for each needle of the candidate's hash: compare
+ *     for each candidate of the filter:
+ *         for each needle with the hash of the candidate's first bytes: compare
  *
- * 1. The filters look at the first bytes of the needles: whether they are one of up to 4; whether
- *    their halves are in the same one of 8 sets (X. Wang et al., "Hyperscan", NSDI 2019, where it
- *    is called Teddy); or whether a table has their hash.
- * 2. Candidates cost more than what they leave out. When they cost more than the automaton, the
- *    next filter is tried, and after the last one the automaton takes over for a while.
- * 3. The automaton works through a chunk from its right to its left. What it finds there is kept, so
- *    that a caller who asks for one occurrence at a time has each chunk read once. */
+ * 1. The filter looks at the first bytes of the needles: whether the first one is one of up to 4,
+ *    or whether the halves of all of them are in one of a few sets (X. Wang et al., "Hyperscan",
+ *    NSDI 2019, where this is called Teddy).
+ * 2. When candidates have cost more than the automaton would, that takes over for a while; and at
+ *    once, where no filter would leave out much.
+ * 3. The automaton works through a chunk from its right to its left. What it finds there is kept,
+ *    so that a caller who asks for one occurrence at a time has each chunk read once. */
 #include <stdlib.h>
 
 #include "scan/bits.h"
@@ -22,7 +22,7 @@
 #define PATIENCE_BYTES 4096
 /* Credit lasts so long. */
 #define CREDIT_BYTES ((size_t)1 << 16)
-/* The automaton reads so much before the filters are tried again: what trying costs is lost in it. */
+/* The automaton reads so much before the filter is tried again: what trying costs is lost in it. */
 #define STRETCH_BYTES ((size_t)1 << 18)
 #define CHUNK_BYTES ((size_t)1 << 14)
 
@@ -43,8 +43,9 @@ bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needle
     else if (kernels->prints != NULL && needles->count <= MMK_PRINTED_NEEDLES)
         many->first = MMK_BY_PRINTS;
     else
-        many->first = MMK_BY_HASHES;
+        many->first = MMK_BY_AUTOMATON;
     many->way = many->first;
+    many->retry = many->first == MMK_BY_AUTOMATON ? SIZE_MAX : 0;
     many->marks = malloc(chunk_bytes(needles) * sizeof *many->marks);
     return many->marks != NULL;
 }
@@ -54,7 +55,7 @@ void mmk_many_end(mmk_many *many) {
     many->marks = NULL;
 }
 
-/* --- what is found ----------------------------------------------------------------------------- */
+/* --- what is found ---------------------------------------------------------------------------- */
 
 typedef struct {
     bool overlapping;
@@ -71,40 +72,15 @@ static MMK_INLINE void put(output *out, size_t at, uint32_t which) {
     out->done++;
 }
 
-/* --- candidates -------------------------------------------------------------------------------- */
-
-/* The first position whose hash is in the table. `width` is a constant where this is used. */
-static MMK_INLINE size_t next_hash(const mmk_needles *needles, const unsigned char *text,
-                                   size_t from, size_t stop, unsigned width) {
-    const uint32_t mask = needles->start_mask;
-    for (; from < stop; from++)
-        if (mmk__has_hash(needles, mmk__start_hash(text + from, width, mask)))
-            return from;
-    return MMK_NOWHERE;
-}
-
-static bool by_hash(const mmk_needles *needles, const unsigned char *text, size_t from, size_t stop,
-                    size_t *at, uint64_t *hits) {
-    *at = needles->width == 1   ? next_hash(needles, text, from, stop, 1)
-          : needles->width == 2 ? next_hash(needles, text, from, stop, 2)
-          : needles->width == 3 ? next_hash(needles, text, from, stop, 3)
-                                : next_hash(needles, text, from, stop, 4);
-    *hits = 1;
-    return *at != MMK_NOWHERE;
-}
+/* --- candidates ------------------------------------------------------------------------------- */
 
 static bool next_candidates(const mmk_many *many, const unsigned char *text, size_t from,
                             size_t stop, size_t *at, uint64_t *hits) {
     const mmk_needles *needles = many->needles;
-    switch (many->way) {
-    case MMK_BY_BYTES:
-        return many->kernels->any(text, from, stop, needles->first_bytes, needles->first_count, at,
-                                  hits);
-    case MMK_BY_PRINTS:
-        return many->kernels->prints(text, from, stop, &needles->prints, at, hits);
-    default:
-        return by_hash(needles, text, from, stop, at, hits);
-    }
+    return many->way == MMK_BY_BYTES
+               ? many->kernels->any(text, from, stop, needles->first_bytes, needles->first_count,
+                                    at, hits)
+               : many->kernels->prints(text, from, stop, &needles->prints, at, hits);
 }
 
 /* Puts what starts at a candidate: the first one, or all, of its list. Returns the size of the last
@@ -120,7 +96,7 @@ static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t a
     else
         memcpy(copy, text + at, left);
     memcpy(&start, copy, 8);
-    uint32_t hash = mmk__start_hash(copy, 4, needles->start_mask);
+    uint32_t hash = mmk__start_hash(needles, copy);
     if (!mmk__has_hash(needles, hash)) {
         many->debt += CANDIDATE_BYTES / 4;
         return 0;
@@ -150,7 +126,7 @@ static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t a
     return found;
 }
 
-/* Whether another way has to be taken, at `at`. */
+/* Whether the automaton has to take over, at `at`. */
 static bool has_to_change(mmk_many *many, size_t at) {
     const mmk_needles *needles = many->needles;
     if (many->debt <= many->credit + PATIENCE_BYTES) {
@@ -161,15 +137,15 @@ static bool has_to_change(mmk_many *many, size_t at) {
     if (needles->longest == 1 && many->way == MMK_BY_BYTES)
         return false; /* no candidate is false */
     many->credit = many->debt = 0;
-    many->way = many->way == MMK_BY_HASHES ? MMK_BY_AUTOMATON : MMK_BY_HASHES;
+    many->way = MMK_BY_AUTOMATON;
     /* One list may have all needles on it, and they may all be compared. */
     size_t stretch = needles->offset[needles->count] * 4;
     many->retry = at + (stretch > STRETCH_BYTES ? stretch : STRETCH_BYTES);
     return true;
 }
 
-/* Goes on from `from` by a filter, until there is no more room, or another way is taken. Returns
- * where. */
+/* Goes on from `from` by a filter, until there is no more room, or the automaton takes over.
+ * Returns where. */
 static size_t list_by_filter(mmk_many *many, const unsigned char *text, size_t from, size_t stop,
                              size_t end, output *out) {
     size_t at, counted = from; /* credit was given up to there */
@@ -179,9 +155,7 @@ static size_t list_by_filter(mmk_many *many, const unsigned char *text, size_t f
             many->credit += stop - counted;
             return stop;
         }
-        size_t after = many->way == MMK_BY_HASHES ? at + 1
-                       : stop - at > MMK_BLOCK    ? at + MMK_BLOCK
-                                                  : stop;
+        size_t after = stop - at > MMK_BLOCK ? at + MMK_BLOCK : stop;
         for (; hits != 0; hits &= hits - 1) {
             size_t candidate = at + mmk__bits_first(hits), before = out->done;
             if (candidate < from)
@@ -202,7 +176,7 @@ static size_t list_by_filter(mmk_many *many, const unsigned char *text, size_t f
     return from;
 }
 
-/* --- automaton --------------------------------------------------------------------------------- */
+/* --- automaton -------------------------------------------------------------------------------- */
 
 static int by_number(const void *a, const void *b) {
     const uint64_t *x = a, *y = b;
@@ -279,11 +253,11 @@ static size_t list_by_automaton(mmk_many *many, const unsigned char *text, size_
     return from;
 }
 
-/* --- both ---------------------------------------------------------------------------------------- */
+/* --- both ------------------------------------------------------------------------------------- */
 
-size_t mmk_many_list(mmk_many *many, const unsigned char *text, size_t from, size_t stop, size_t end,
-                     bool overlapping, uint64_t base, uint64_t *out_at, uint64_t *out_which,
-                     size_t capacity, size_t *resume) {
+size_t mmk_many_list(mmk_many *many, const unsigned char *text, size_t from, size_t stop,
+                     size_t end, bool overlapping, uint64_t base, uint64_t *out_at,
+                     uint64_t *out_which, size_t capacity, size_t *resume) {
     size_t shortest = many->needles->shortest, possible = from;
     output out = {overlapping, base, out_at, out_which, 0, capacity};
     if (end >= shortest && end - shortest >= from)

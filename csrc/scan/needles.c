@@ -1,5 +1,4 @@
-/* Studying many literals: what they have in common at their beginnings, for filters, and the automaton
- * of what they end with. */
+/* Studying many literals: how they begin, for the filter, and the automaton of how they end. */
 #include <stdlib.h>
 
 #include "scan/fold.h"
@@ -7,10 +6,12 @@
 
 /* Rows of the automaton take so many bytes: they stay in the processor's caches. */
 #define ROWS_BYTES ((size_t)1 << 20)
-/* With more needles than that, fingerprints need more of the first bytes. */
+/* With more needles than that, fingerprints have to tell more: all of the first bytes, */
 #define FEW_NEEDLES 8
+/* and two groups of sets. */
+#define FEW_BEGINNINGS 24
 
-/* --- one block of memory ----------------------------------------------------------------------- */
+/* --- one block of memory ---------------------------------------------------------------------- */
 
 /* First counts what is taken, then gives it out: `memory` is NULL the first time. */
 typedef struct {
@@ -43,10 +44,12 @@ static void take_automaton(arena *from, mmk_automaton *a) {
     a->label = take(from, a->states, 1);
 }
 
-/* --- beginnings -------------------------------------------------------------------------------- */
+/* --- beginnings ------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(const mmk_needles *needles, uint32_t index) {
-    return mmk__start_hash(mmk__needle_bytes(needles, index), needles->width, needles->start_mask);
+    unsigned char start[MMK_PRINT_BYTES] = {0};
+    memcpy(start, mmk__needle_bytes(needles, index), needles->width);
+    return mmk__start_hash(needles, start);
 }
 
 /* Lists of needles by their hashes, in the order of their indices. */
@@ -112,6 +115,7 @@ static void fill_prints(mmk_needles *needles) {
     if (needles->count > MMK_PRINTED_NEEDLES)
         return;
     prints->width = needles->count <= FEW_NEEDLES && needles->width > 3 ? 3 : needles->width;
+    prints->groups = needles->count > FEW_BEGINNINGS && prints->width >= 3 ? 2 : 1;
     memset(starts, 0, sizeof starts);
     for (uint32_t n = 0; n < needles->count; n++) {
         memcpy(starts[n], mmk__needle_bytes(needles, n), prints->width);
@@ -119,18 +123,19 @@ static void fill_prints(mmk_needles *needles) {
     }
     qsort(sorted, needles->count, sizeof sorted[0], by_start);
     for (size_t n = 0; n < needles->count; n++) {
-        unsigned char set = (unsigned char)(1 << n * 8 / needles->count);
+        size_t place = n * 8 * prints->groups / needles->count, g = place / 8;
+        unsigned char set = (unsigned char)(1 << place % 8);
         for (unsigned i = 0; i < prints->width; i++) {
             unsigned char byte = sorted[n][i];
-            prints->low[i][byte & 15] |= set;
-            prints->high[i][byte >> 4] |= set;
+            prints->low[g][i][byte & 15] |= set;
+            prints->high[g][i][byte >> 4] |= set;
             if (needles->fold && mmk__is_small(byte))
-                prints->high[i][(byte ^ 0x20) >> 4] |= set;
+                prints->high[g][i][(byte ^ 0x20) >> 4] |= set;
         }
     }
 }
 
-/* --- ends --------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 typedef struct {
     const unsigned char *end;
@@ -199,7 +204,7 @@ static bool build_automaton(mmk_needles *needles) {
     return built;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 mmk_needles *mmk_needles_study(const unsigned char *const *bytes, const size_t *sizes,
                                size_t count, bool fold) {

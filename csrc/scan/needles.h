@@ -24,13 +24,17 @@ typedef struct {
     uint32_t *listed;      /* of `shorter` and its like: the first one with a needle, or 0 */
     uint32_t *first;       /* the smallest needle that starts here, or MMK_NO_NEEDLE */
     uint32_t *count;       /* how many start here */
-    uint32_t *row;         /* [rows][1 << row_shift]: where to go, with MMK_HAS_NEEDLE */
+    uint32_t *row;         /* [rows][1 << row_shift]: where to go */
     unsigned row_shift;
     unsigned char class_of[256]; /* of bytes that no needle tells apart */
 } mmk_automaton;
 
 #define MMK_NO_NEEDLE UINT32_MAX
-#define MMK_HAS_NEEDLE ((uint32_t)1 << 31)
+
+/* Where to go: to where the state's row begins; or, for one without a row, to MMK_NO_ROW and its
+ * number. */
+#define MMK_NO_ROW ((uint32_t)1 << 30)
+#define MMK_HAS_NEEDLE ((uint32_t)1 << 31) /* one starts here */
 
 /* A needle in the order of the lists: by its hash, then as the caller lists them. */
 typedef struct {
@@ -52,7 +56,7 @@ struct mmk_needles {
     mmk_automaton automaton;
     void *automaton_memory;
 
-    /* Filters look at the first bytes, as many as all needles have, up to 4. */
+    /* The filter looks at the first bytes, as many as all needles have, up to 4. */
     unsigned width;
     uint32_t start_mask; /* those of 4 bytes, without the letters' case if that is folded */
     mmk_listed *listed; /* [count] */
@@ -72,15 +76,15 @@ static inline size_t mmk__needle_size(const mmk_needles *needles, uint32_t index
     return needles->offset[index + 1] - needles->offset[index];
 }
 
-/* Of the first `width` bytes, which is a constant where speed matters. */
-static MMK_INLINE uint32_t mmk__start_hash(const unsigned char *at, unsigned width, uint32_t mask) {
-    uint32_t start = 0;
-    memcpy(&start, at, width);
-    return (start & mask) * 2654435761u;
+/* Of the first bytes; at least 4 can be read. */
+static inline uint32_t mmk__start_hash(const mmk_needles *needles, const unsigned char *at) {
+    uint32_t start;
+    memcpy(&start, at, sizeof start);
+    return (start & needles->start_mask) * 2654435761u;
 }
 
 /* Whether a needle's beginning has this hash, or another one that begins alike. */
-static MMK_INLINE bool mmk__has_hash(const mmk_needles *needles, uint32_t hash) {
+static inline bool mmk__has_hash(const mmk_needles *needles, uint32_t hash) {
     uint32_t bit = hash >> (32 - MMK_FILTER_BITS);
     return needles->filter[bit / 64] >> bit % 64 & 1;
 }

@@ -69,20 +69,39 @@ cdef extern from "mmk/scan.h" nogil:
                           const unsigned char *text, size_t start, size_t stop, size_t end,
                           c_bool once, mmk_line *out, size_t capacity, size_t *resume)
 
-    ctypedef struct mmk_line_table:
-        const uint32_t *saved
-        const uint32_t *fresh
-        size_t saved_count
-        size_t newline_count
-        const uint64_t *wraps
-        size_t wrap_count
-        uint64_t size_bytes
-        size_t line_count
-    uint64_t mmk_table_count(mmk_line_table *table)
-    bint mmk_table_spans(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
-                         uint64_t *starts, uint64_t *ends)
-    void mmk_table_starts(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
-                          int64_t *starts)
-    size_t mmk_table_line_at(const mmk_line_table *table, uint64_t offset)
-    size_t mmk_table_lines_at(const mmk_line_table *table, const int64_t *offsets, size_t count,
-                              int64_t *lines)
+cdef extern from *:
+    """
+    #include <stdatomic.h>
+    /* How many have a view: released wherever the last reference to one goes. */
+    typedef struct {
+        atomic_size_t count;
+    } mmk_py_holds;
+    static void mmk_py_hold(mmk_py_holds *holds) {
+        atomic_fetch_add(&holds->count, 1);
+    }
+    static void mmk_py_unhold(mmk_py_holds *holds) {
+        atomic_fetch_sub(&holds->count, 1);
+    }
+    static int mmk_py_held(mmk_py_holds *holds) {
+        return atomic_load(&holds->count) != 0;
+    }
+    """
+    ctypedef struct mmk_py_holds:
+        pass
+    void hold "mmk_py_hold"(mmk_py_holds *holds) noexcept nogil
+    void unhold "mmk_py_unhold"(mmk_py_holds *holds) noexcept nogil
+    bint held "mmk_py_held"(mmk_py_holds *holds) noexcept nogil
+
+
+cdef class Numbers:
+    """Unsigned numbers of 4 bytes, or signed ones of 8; a writable buffer that owns its memory."""
+    cdef void *data
+    cdef size_t used, room
+    cdef mmk_py_holds holds  # while there are any, the memory stays where it is
+    cdef readonly Py_ssize_t itemsize
+    cdef Py_ssize_t length
+    cdef bint _reserve(self, size_t more) noexcept nogil
+    cdef bint _make_room(self, size_t least, double forecast) noexcept nogil
+    cdef void _trim(self) noexcept
+    cdef Numbers _copy(self)
+    cdef int _append(self, const void *data, size_t count) except -1

@@ -25,10 +25,14 @@ static bool byte_matches(unsigned char byte, const unsigned char *bytes, unsigne
 }
 
 static bool prints_match(const unsigned char *at, const mmk_fingerprints *prints) {
-    unsigned char sets = 0xff;
-    for (unsigned i = 0; i < prints->width; i++)
-        sets &= prints->low[i][at[i] & 15] & prints->high[i][at[i] >> 4];
-    return sets != 0;
+    for (unsigned g = 0; g < prints->groups; g++) {
+        unsigned char sets = 0xff;
+        for (unsigned i = 0; i < prints->width; i++)
+            sets &= prints->low[g][i][at[i] & 15] & prints->high[g][i][at[i] >> 4];
+        if (sets != 0)
+            return true;
+    }
+    return false;
 }
 
 /* Either probes, bytes or fingerprints are wanted. */
@@ -131,15 +135,17 @@ static void check_prints(const mmk_kernels *kernels, const unsigned char *text, 
         return;
     memset(&prints, 0, sizeof prints);
     prints.width = width;
+    prints.groups = width >= 3 ? 1 + (unsigned)random_below(2) : 1;
     /* A few beginnings in each of some sets; mostly of what is in the texts. */
     for (size_t n = 1 + random_below(10); n > 0; n--) {
         unsigned char set = (unsigned char)(1 << random_below(8));
+        size_t g = random_below(prints.groups);
         for (unsigned i = 0; i < width; i++) {
             unsigned char byte = (unsigned char)"xXy.y"[random_below(5)];
             if (random_below(4) == 0)
                 byte = (unsigned char)random_below(256);
-            prints.low[i][byte & 15] |= set;
-            prints.high[i][byte >> 4] |= set;
+            prints.low[g][i][byte & 15] |= set;
+            prints.high[g][i][byte >> 4] |= set;
         }
     }
     size_t at = 0;

@@ -15,7 +15,7 @@ typedef struct {
     bool fold;
 } task;
 
-/* --- oracle ------------------------------------------------------------------------------------ */
+/* --- oracle ----------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t at, which;
@@ -28,7 +28,8 @@ static size_t expect(const task *t, bool overlapping) {
     for (size_t at = t->from; at < t->stop;) {
         size_t next = at + 1;
         for (size_t n = 0; n < t->count; n++) {
-            if (t->sizes[n] > t->end - at || !is_there(t->text + at, t->needles[n], t->sizes[n], t->fold))
+            if (t->sizes[n] > t->end - at ||
+                !is_there(t->text + at, t->needles[n], t->sizes[n], t->fold))
                 continue;
             expected[count++] = (occurrence){at, n};
             if (!overlapping) {
@@ -41,7 +42,7 @@ static size_t expect(const task *t, bool overlapping) {
     return count;
 }
 
-/* --- one search --------------------------------------------------------------------------------- */
+/* --- one search ------------------------------------------------------------------------------- */
 
 static void check_list(const task *t, mmk_many *many, bool overlapping, size_t count) {
     static uint64_t out_at[MOST_NEEDLES + 8], out_which[MOST_NEEDLES + 8];
@@ -88,6 +89,8 @@ static void check_finder(const task *t, mmk_many *many, size_t count) {
           finder.next(finder.context, t->text, at, t->stop, t->end, &size) == MMK_NOWHERE);
 }
 
+#define OWN (-1) /* the way that it takes by itself */
+
 static mmk_many begin(const mmk_kernels *kernels, const mmk_needles *needles, int way) {
     mmk_many many;
     if (!CHECK(mmk_many_begin(&many, kernels, needles)))
@@ -125,11 +128,12 @@ static void check_task(const task *t) {
     for (unsigned overlapping = 0; overlapping < 2; overlapping++) {
         size_t count = expect(t, overlapping);
         for (unsigned q = 0; q < set_count; q++) {
-            for (int way = -1; way <= MMK_BY_AUTOMATON; way++) {
+            for (int way = OWN; way <= MMK_BY_AUTOMATON; way++) {
                 if (!can_go(sets[q], needles, t, way))
                     continue;
                 mmk_many many = begin(sets[q], needles, way);
                 check_list(t, &many, overlapping, count);
+                check_count(t, &many, overlapping, count); /* back to the left */
                 mmk_many_end(&many);
                 many = begin(sets[q], needles, way);
                 if (random_below(2))
@@ -142,8 +146,8 @@ static void check_task(const task *t) {
     }
     mmk_needles_free(needles);
     if (checks_failed > 0) {
-        printf("fold %d, [%zu, %zu) to %zu of \"%.*s\", needles:", t->fold, t->from, t->stop, t->end,
-               (int)t->end, t->text);
+        printf("fold %d, [%zu, %zu) to %zu of \"%.*s\", needles:", t->fold, t->from, t->stop,
+               t->end, (int)t->end, t->text);
         for (size_t n = 0; n < t->count; n++)
             printf(" \"%.*s\"", (int)t->sizes[n], t->needles[n]);
         printf("\n");
@@ -151,7 +155,7 @@ static void check_task(const task *t) {
     }
 }
 
-/* --- seeds --------------------------------------------------------------------------------------- */
+/* --- seeds ------------------------------------------------------------------------------------ */
 
 static void test_seeds(void) {
     static const struct {
@@ -199,7 +203,7 @@ static void test_seeds(void) {
     }
 }
 
-/* --- properties ---------------------------------------------------------------------------------- */
+/* --- properties ------------------------------------------------------------------------------- */
 
 static unsigned char needle_bytes[MOST_NEEDLES][64];
 static const unsigned char *needle_list[MOST_NEEDLES];
@@ -240,7 +244,7 @@ static void test_needles_of_either_case(void) {
     const unsigned char *text = (const unsigned char *)"eRrOr X";
     mmk_needles *needles = mmk_needles_study(list, sizes, 2, true);
     for (unsigned q = 0; q < set_count; q++) {
-        mmk_many many = begin(sets[q], needles, -1);
+        mmk_many many = begin(sets[q], needles, OWN);
         uint64_t at[3], which[3];
         CHECK_EQ(mmk_many_list(&many, text, 0, 7, 7, false, 0, at, which, 3, &resume), 2);
         CHECK(at[0] == 0 && which[0] == 0 && at[1] == 6 && which[1] == 1);
@@ -264,7 +268,7 @@ static void test_every_byte(void) {
     }
     mmk_needles *needles = mmk_needles_study(list, sizes, 256, false);
     for (unsigned q = 0; q < set_count; q++) {
-        for (int way = MMK_BY_HASHES; way <= MMK_BY_AUTOMATON; way++) {
+        for (int way = OWN; way <= MMK_BY_AUTOMATON; way += MMK_BY_AUTOMATON - OWN) {
             uint64_t at[256], which[256];
             mmk_many many = begin(sets[q], needles, way);
             CHECK_EQ(mmk_many_list(&many, memory.begin, 0, 256, 256, false, 0, at, which, 256,
@@ -277,8 +281,7 @@ static void test_every_byte(void) {
     mmk_needles_free(needles);
 }
 
-/* More states than have rows, and needles longer than a chunk: what a few bytes of a text say is far
- * away. */
+/* More states than have rows, and a needle that is longer than a chunk. */
 static void test_automaton_larger_than_its_rows(void) {
     enum { COUNT = 3000, SIZE = 300, LENGTH = 200000, LONG = 30000 };
     unsigned char *bytes = malloc((size_t)COUNT * SIZE), *text = malloc(LENGTH);
@@ -303,7 +306,7 @@ static void test_automaton_larger_than_its_rows(void) {
     }
     mmk_needles *needles = mmk_needles_study(list, sizes, COUNT + 1, false);
     for (unsigned q = 0; q < set_count; q++) {
-        for (int way = MMK_BY_HASHES; way <= MMK_BY_AUTOMATON; way++) {
+        for (int way = OWN; way <= MMK_BY_AUTOMATON; way += MMK_BY_AUTOMATON - OWN) {
             mmk_many many = begin(sets[q], needles, way);
             size_t done = 0;
             for (size_t from = 0; from < LENGTH; from = resume)
@@ -323,7 +326,7 @@ static void test_automaton_larger_than_its_rows(void) {
     free(bytes);
 }
 
-/* --- which way ------------------------------------------------------------------------------------- */
+/* --- which way -------------------------------------------------------------------------------- */
 
 static void check_way(const char *const *needles, size_t count, const mmk_kernels *kernels,
                       mmk_way way) {
@@ -346,14 +349,15 @@ static void test_which_way_is_taken_first(void) {
         check_way((const char *const[]){"ab", "bb"}, 2, sets[q],
                   prints ? MMK_BY_PRINTS : MMK_BY_BYTES);
         check_way((const char *const[]){"ab", "b", "c", "d", "e"}, 5, sets[q],
-                  prints ? MMK_BY_PRINTS : MMK_BY_HASHES);
+                  prints ? MMK_BY_PRINTS : MMK_BY_AUTOMATON);
     }
 }
 
-/* False candidates everywhere: the filters are left, and come back after the bad part. */
-static void test_filters_are_left_and_tried_again(void) {
+/* False candidates everywhere: the filter is left, and comes back after the bad part. */
+static void test_the_filter_is_left_and_tried_again(void) {
     enum { LENGTH = 1 << 21, BAD = 1 << 19 };
-    const unsigned char *list[] = {(const unsigned char *)"abcdefghz", (const unsigned char *)"abcdz"};
+    const unsigned char *list[] = {(const unsigned char *)"abcdefghz",
+                                   (const unsigned char *)"abcdz"};
     size_t sizes[] = {9, 5}, resume;
     unsigned char *text = malloc(LENGTH);
     memset(text, '.', LENGTH);
@@ -379,7 +383,31 @@ static void test_filters_are_left_and_tried_again(void) {
     free(text);
 }
 
-/* --- lines ------------------------------------------------------------------------------------------ */
+/* What the automaton has found in a chunk is kept: the next call does not read it again. */
+static void test_a_chunk_is_read_once(void) {
+    const unsigned char *list[] = {(const unsigned char *)"ab", (const unsigned char *)"ba"};
+    size_t sizes[] = {2, 2}, size;
+    unsigned char text[1000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = "ab."[i % 3];
+    mmk_needles *needles = mmk_needles_study(list, sizes, 2, false);
+    mmk_many many = begin(sets[0], needles, MMK_BY_AUTOMATON);
+    mmk_finder finder = mmk_many_finder(&many);
+    for (size_t at = 0; at < sizeof text - 1; at += 3) {
+        CHECK_EQ(finder.next(finder.context, text, at, sizeof text, sizeof text, &size), at);
+        CHECK_EQ(many.marks_origin, 0);
+        CHECK_EQ(many.marks_stop, sizeof text - 1);
+    }
+    /* But what was given out is not there any more: back to the left it is. */
+    for (size_t back = 0; back < 2; back++) {
+        CHECK_EQ(finder.next(finder.context, text, 300, sizeof text, sizeof text, &size), 300);
+        CHECK_EQ(finder.next(finder.context, text, 303, sizeof text, sizeof text, &size), 303);
+    }
+    mmk_many_end(&many);
+    mmk_needles_free(needles);
+}
+
+/* --- lines ------------------------------------------------------------------------------------ */
 
 static void test_lines_of_many(void) {
     const unsigned char *list[] = {(const unsigned char *)"warn", (const unsigned char *)"error"};
@@ -389,7 +417,7 @@ static void test_lines_of_many(void) {
         {3, 4, 3, 14, 1}, {9, 5, 3, 14, 1}, {21, 5, 18, 27, 3}, {28, 4, 28, 32, 4}};
     mmk_needles *needles = mmk_needles_study(list, sizes, 2, false);
     for (unsigned q = 0; q < set_count; q++) {
-        for (int way = MMK_BY_HASHES; way <= MMK_BY_AUTOMATON; way++) {
+        for (int way = OWN; way <= MMK_BY_AUTOMATON; way += MMK_BY_AUTOMATON - OWN) {
             mmk_line out[8];
             mmk_line_count lines = {0, 0, 0, 0};
             mmk_many many = begin(sets[q], needles, way);
@@ -412,7 +440,8 @@ int main(void) {
     test_every_byte();
     test_automaton_larger_than_its_rows();
     test_which_way_is_taken_first();
-    test_filters_are_left_and_tried_again();
+    test_the_filter_is_left_and_tried_again();
+    test_a_chunk_is_read_once();
     test_lines_of_many();
     DONE("tests/c/test_scan_many");
 }

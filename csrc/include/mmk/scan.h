@@ -28,12 +28,15 @@ typedef struct {
 
 #define MMK_PROBES 8
 
-/* Sets of beginnings, told by the halves of their first bytes: bit s of low[i][b & 15] and of
- * high[i][b >> 4] says that in set s, byte i may be b. */
+/* Sets of beginnings, told by the halves of their first bytes: bit s of low[g][i][b & 15] and of
+ * high[g][i][b >> 4] says that in set s of group g, byte i may be b. */
+#define MMK_PRINT_GROUPS 2
 #define MMK_PRINT_BYTES 4
 typedef struct {
-    unsigned width; /* so many first bytes are looked at, 1 to MMK_PRINT_BYTES */
-    unsigned char low[MMK_PRINT_BYTES][16], high[MMK_PRINT_BYTES][16];
+    unsigned groups; /* 1, or 2 if at least 3 bytes are looked at */
+    unsigned width;  /* so many first bytes are looked at, 1 to MMK_PRINT_BYTES */
+    unsigned char low[MMK_PRINT_GROUPS][MMK_PRINT_BYTES][16];
+    unsigned char high[MMK_PRINT_GROUPS][MMK_PRINT_BYTES][16];
 } mmk_fingerprints;
 
 /* One instruction set's. Candidates come in blocks: bit i of `hits` stands for position `at` + i. */
@@ -120,9 +123,10 @@ typedef struct mmk_needles mmk_needles;
 /* In all, so that 32 bits number whatever they are made of. */
 #define MMK_NEEDLES_BYTES ((size_t)1 << 28)
 
-/* Studies at least one needle, of at least 1 byte each and MMK_NEEDLES_BYTES in all, whose bytes are
- * copied; with `fold`, ASCII letters of either case match. Takes as long as sorting them, and
- * memory of some 40 bytes for each of theirs. NULL if there is none. */
+/* Studies at least one needle, of at least 1 byte each and up to MMK_NEEDLES_BYTES in all, whose
+ * bytes are copied; with `fold`, ASCII letters of either case match. Takes as long as sorting them,
+ * and some 25 bytes of memory for each of theirs, half as much again meanwhile. NULL if there is no
+ * memory. */
 mmk_needles *mmk_needles_study(const unsigned char *const *bytes, const size_t *sizes,
                                size_t count, bool fold);
 void mmk_needles_free(mmk_needles *needles);
@@ -132,11 +136,10 @@ size_t mmk_needles_longest(const mmk_needles *needles);
 /* So many can start at one position. */
 size_t mmk_needles_most(const mmk_needles *needles);
 
-/* How candidates are found, the next way when they turn out false too often. */
+/* How candidates are found. When they turn out false too often, the automaton takes over. */
 typedef enum {
     MMK_BY_BYTES,     /* up to 4 different first bytes */
     MMK_BY_PRINTS,    /* fingerprints of the first bytes */
-    MMK_BY_HASHES,    /* a set of hashes of the first bytes */
     MMK_BY_AUTOMATON, /* each byte once, whatever the text */
 } mmk_way;
 
@@ -156,14 +159,14 @@ typedef struct {
 bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needles *needles);
 void mmk_many_end(mmk_many *many);
 /* Occurrences that start in [from, stop) and end by `end`: from the left, the first one listed of
- * several that start at one position, and none that overlaps the one before; or, `overlapping`, each
- * of every needle, by position and then as they are listed. Up to `capacity` of them, which is at
- * least mmk_needles_most() then, are counted and, if they are not NULL, written: position with `base`
- * added, and which needle. Returns how many; *resume is where to go on: at least `stop` if nothing is
- * left. Successive calls for one text are the cheaper the longer their ranges are. */
-size_t mmk_many_list(mmk_many *many, const unsigned char *text, size_t from, size_t stop, size_t end,
-                     bool overlapping, uint64_t base, uint64_t *out_at, uint64_t *out_which,
-                     size_t capacity, size_t *resume);
+ * several that start at one position, and none that overlaps the one before; or, `overlapping`,
+ * each of every needle, by position and then as they are listed. Up to `capacity` of them, which is
+ * at least mmk_needles_most() then, are counted and, if they are not NULL, written: position with
+ * `base` added, and which needle. Returns how many; *resume is where to go on: at least `stop` if
+ * nothing is left. A range costs at least what the longest needle does. */
+size_t mmk_many_list(mmk_many *many, const unsigned char *text, size_t from, size_t stop,
+                     size_t end, bool overlapping, uint64_t base, uint64_t *out_at,
+                     uint64_t *out_which, size_t capacity, size_t *resume);
 
 /* --- lines ----------------------------------------------------------------------------------- */
 
@@ -204,35 +207,5 @@ typedef struct {
 size_t mmk_lines_list(mmk_line_count *lines, const mmk_kernels *kernels, mmk_finder finder,
                       const unsigned char *text, size_t from, size_t stop, size_t end, bool once,
                       mmk_line *out, size_t capacity, size_t *resume);
-
-/* --- tables of lines -------------------------------------------------------------------------- */
-
-/* Where lines end: just after their newlines, as the low 32 bits of each offset. The first ones are
- * in one place and the others in another, so that a table can grow behind one that is a file.
- * wraps[k] lines end before the offset (k + 1) * 2^32; they ascend, up to newline_count. The low
- * bits may be anything: nothing here reads outside of them. */
-typedef struct {
-    const uint32_t *saved, *fresh;
-    size_t saved_count, newline_count;
-    const uint64_t *wraps;
-    size_t wrap_count;
-    uint64_t size_bytes; /* of the text, where its last line ends */
-    size_t line_count;   /* one more than newlines if there is something behind the last of them */
-} mmk_line_table;
-
-/* Where the last newline is over; sets line_count. */
-uint64_t mmk_table_count(mmk_line_table *table);
-/* Where `count` lines start and end, `step` apart from the first; false if that cannot be true. The
- * lines of this and the next one are less than line_count. */
-bool mmk_table_spans(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
-                     uint64_t *starts, uint64_t *ends);
-void mmk_table_starts(const mmk_line_table *table, size_t first, ptrdiff_t step, size_t count,
-                      int64_t *starts);
-/* The line that holds a byte of the text. */
-size_t mmk_table_line_at(const mmk_line_table *table, uint64_t offset);
-/* The same for many, each of which may be anything; returns how many are inside of the text before
- * the first that is not. */
-size_t mmk_table_lines_at(const mmk_line_table *table, const int64_t *offsets, size_t count,
-                          int64_t *lines);
 
 #endif

@@ -31,6 +31,8 @@ ERROR: Final = 2
 MATCH, NAME, NUMBER, COLON = b"01;31", b"35", b"32", b"36"
 
 _SHORT_BYTES: Final = 1 << 16
+# A pattern without these is a literal, which is found faster.
+_SPECIAL: Final = re.compile(rb"[.^$*+?{}\[\]\\|()]")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,15 +69,17 @@ class _Search:
         """Compile the pattern; raises `re.error`."""
         source = os.fsencode(options.pattern)
         self.pattern: bytes | re.Pattern[bytes] = source
-        self.whole_text = b"\n" in source
+        self.ignore_case = options.ignore_case
         # An empty literal is on every line, as for grep; so is an empty pattern.
-        if not options.fixed_string or not source:
+        if source and (options.fixed_string or not _SPECIAL.search(source)):
+            self.whole_text = b"\n" in source
+        else:
             from mmapkit.text.engines import engine_of
 
             self.pattern = re.compile(source, re.IGNORECASE if options.ignore_case else 0)
+            self.ignore_case = False  # it is in the pattern
             self.whole_text = engine_of(self.pattern).analysis.whole_text
         self.whole_text |= options.multiline
-        self.ignore_case = options.ignore_case and isinstance(self.pattern, bytes)
         self.threads = options.threads
         self.most_lines = options.max_count
 

@@ -47,11 +47,12 @@ class Span:
         self.start, self.end, _ = slice(start, end).indices(self.length)
         self.stop = self.end - size + 1
 
-    def windows(self, text: Any, crew: Crew, progress: bool | Report) -> Iterator[tuple[int, int]]:
-        """Give the ranges of starts, one after the other."""
-        return windows(
-            text, self.start, self.stop, end=self.end, progress=progress, cut=crew.size > 1
-        )
+    def windows(
+        self, text: Any, crew: Crew, progress: bool | Report, *, cut: bool = False
+    ) -> Iterator[tuple[int, int]]:
+        """Give the ranges of starts, one after the other; more than one with `cut`, or a crew."""
+        cut = cut or crew.size > 1
+        return windows(text, self.start, self.stop, end=self.end, progress=progress, cut=cut)
 
 
 class Call(Span):

@@ -8,7 +8,7 @@ from mmapkit import _scan
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 from mmapkit.text.calls import Call, adjoin, complete, offsets_of
-from mmapkit.text.windows import Crew, is_one_window, windows
+from mmapkit.text.windows import SMALL_BYTES, Crew, is_one_window, windows
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
@@ -80,14 +80,20 @@ def find(
     if call.is_trivial:
         return call.start if call.empty_fits else -1
     needle, stop, end = call.needle, call.stop, call.end
-    if is_one_window(text, call.start, stop, threads, progress):
-        return _scan.find(text, needle, call.start, stop, end)
+    crew = Crew(threads)
+    if progress is False:
+        # What is near is found before anything is asked about the rest.
+        near = min(stop, call.start + SMALL_BYTES)
+        found = _scan.find(text, needle, call.start, near, end)
+        if found >= 0 or near == stop:
+            return found
+        call.start = near
 
     def part(first: int, last: int, interrupt: bytearray | None) -> int:
         return _scan.find(text, needle, first, last, end, interrupt)
 
-    with complete(lambda: None), Crew(threads) as crew:
-        for first, last in call.windows(text, crew, progress):
+    with complete(lambda: None), crew:
+        for first, last in call.windows(text, crew, progress, cut=True):
             for _, found in crew.run(part, first, last):
                 if found >= 0:
                     return int(found)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from mmapkit._scan import LineTable, Numbers, Saved
+from mmapkit._lines import LineTable, Saved
+from mmapkit._scan import Numbers
 from mmapkit.collection import open_arrays
 from mmapkit.errors import FormatError, MappingFault
 from mmapkit.mapping import Mapping
@@ -144,8 +145,11 @@ def _place_for(mapping: Mapping, path: type_of_path | None) -> Place:
     if path is None:
         return Place(f"{mapping.path}{SUFFIX}", False)
     found = os.path.abspath(os.fsdecode(path))
-    if mapping.path is not None and os.path.realpath(found) == os.path.realpath(mapping.path):
-        raise ValueError(f"{found!r} is the text itself, which its index would replace")
+    if mapping.path is not None:
+        # By the files, not the names: there are links, and file systems that ignore case.
+        with contextlib.suppress(OSError):
+            if os.path.samefile(found, mapping.path):
+                raise ValueError(f"{found!r} is the text itself, which its index would replace")
     return Place(found, True)
 
 
@@ -238,7 +242,10 @@ def _save(table: LineTable, path: str) -> None:
     stamp: Stamp = table.stamp
     ends: npt.NDArray[np.uint32] = np.frombuffer(fresh, np.uint32)
     if saved is not None:
-        ends = np.concatenate([saved, ends])
+        whole = np.empty(len(saved) + len(ends), np.uint32)
+        saved.copy_to(whole[: len(saved)])
+        whole[len(saved) :] = ends
+        ends = whole
     fields = (VERSION, size, stamp.mtime_ns, stamp.head, stamp.tail)
     arrays = {
         "line_index": np.array(fields, ABOUT),  # the first member, by which it is recognised

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from mmapkit._scan import LineSequence, LineTable, Numbers, list_newlines
+from mmapkit._lines import LineSequence, LineTable
+from mmapkit._scan import Numbers, list_newlines
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
 from mmapkit.text.stamps import Stamp, mtime_of
@@ -218,15 +219,20 @@ class Lines(LineSequence):
         BufferError
             If the mapping has to move, and there are views of it.
         """
+        with self._table.renewing:
+            self._renew(threads, progress)
+        return len(self)
+
+    def _renew(self, threads: int | None, progress: bool | Report) -> None:
         table = self._table
         text = table.text
         if isinstance(text, Mapping) and text._follows_file:
             text.refresh()
-        size, start = size_of(text), table.size_bytes
-        if size == start:
-            return len(self)
+        size = size_of(text)
+        if size == table.size_bytes:
+            return
         mtime_ns = mtime_of(text)
-        known = size > start and table.stamp.matches(text)
+        known = size > table.size_bytes and table.stamp.matches(text)
         try:
             if known:
                 extend(table, size, threads, progress)
@@ -237,7 +243,6 @@ class Lines(LineSequence):
                 fault.found = self  # as they were
             raise
         table.stamp = Stamp.of(text, size, mtime_ns)
-        return len(self)
 
     def save(self, path: type_of_path | None = None) -> None:
         """Save where all lines of the text begin, for `lines(index=...)` to use.
@@ -327,6 +332,7 @@ def scan(
         return list_newlines(text, first, last, interrupt)
 
     with Crew(threads) as crew:
+        done = start
         try:
             for window in windows(text, start, stop, progress=progress, cut=crew.size > 1):
                 for first, last in _between_wraps(*window):
@@ -334,13 +340,17 @@ def scan(
                         wraps.add(np.array([before + len(ends)]))
                     if crew.size == 1:
                         list_newlines(text, first, last, None, ends)
+                        done = last
                         continue
-                    for _, more in crew.run(part, first, last):
+                    for stopped, more in crew.run(part, first, last):
                         ends.add(more)
+                        done = stopped
         except MappingFault as fault:
-            if isinstance(fault.found, Numbers) and fault.found is not ends:
+            if fault.searched is None:  # it was met on the way to the next window
+                fault.searched = done
+            elif isinstance(fault.found, Numbers) and fault.found is not ends:
                 ends.add(fault.found)
-            table = LineTable(text, ends, wraps, fault.searched or 0)
+            table = LineTable(text, ends, wraps, fault.searched)
             fault.found = lines_of(LineTable(text, ends, wraps, table.end))
             raise
     ends.trim()

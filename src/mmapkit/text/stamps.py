@@ -49,7 +49,10 @@ def stat_of(mapping: Mapping) -> os.stat_result | None:
 
 def mtime_of(text: Any) -> int:
     """When a mapped file was changed last, in nanoseconds; 0 if that is unknown."""
-    found = stat_of(text) if isinstance(text, Mapping) else None
+    try:
+        found = stat_of(text) if isinstance(text, Mapping) else None
+    except OSError:  # of a file that is gone, or whose descriptor is: the mapping is there
+        return 0
     return 0 if found is None else found.st_mtime_ns
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mmapkit.passes.progress import Report
 
-__all__ = ["Crew", "is_one_window", "size_of", "windows"]
+__all__ = ["SMALL_BYTES", "Crew", "is_one_window", "size_of", "windows"]
 
 # Of what is in memory, so much at a time if somebody wants to hear how far it is, or threads share
 # it: long enough for a call of each to be nothing.
@@ -138,11 +138,16 @@ def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
                 block.release()
                 yield at, at + size
                 at += size
+<<<<<<< HEAD
         if at < stop:  # the mapping has become shorter: who works there tells of it
             yield at, stop
     except MappingFault:
+=======
+    except MappingFault as fault:
+>>>>>>> e4c4b9b6606dd3e8974d4a7957bb93b1b00c9a23
         # Reading ahead has met it. Who works there knows better how far it is good.
         yield at, stop
+        fault.searched = stop
         raise
 
 

@@ -1,5 +1,5 @@
 /* Where the lines of a text start and end, from the low halves of offsets. */
-#include "mmk/scan.h"
+#include "mmk/table.h"
 
 static uint32_t low_at(const mmk_line_table *table, size_t line) {
     return line < table->saved_count ? table->saved[line] : table->fresh[line - table->saved_count];
