@@ -138,13 +138,9 @@ def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
                 block.release()
                 yield at, at + size
                 at += size
-<<<<<<< HEAD
         if at < stop:  # the mapping has become shorter: who works there tells of it
             yield at, stop
-    except MappingFault:
-=======
     except MappingFault as fault:
->>>>>>> e4c4b9b6606dd3e8974d4a7957bb93b1b00c9a23
         # Reading ahead has met it. Who works there knows better how far it is good.
         yield at, stop
         fault.searched = stop
