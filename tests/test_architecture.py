@@ -37,7 +37,7 @@ EDGES = {
     "_lines": {"_native", "_scan", "errors"},
     "cores": set(),
     "text": set(),
-    "text.windows": {"cores", "errors", "mapping", "passes.*", "residency"},
+    "text.windows": {"_scan", "cores", "errors", "mapping", "passes.*", "residency"},
     "text.calls": {"_scan", "errors", "text.windows"},
     "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
     "text.several": {"_scan", "text.calls", "text.windows"},

@@ -25,9 +25,8 @@ def start(tmp_path):
             [sys.executable, "-m", "mmapkit", *args],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": source},
-            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **options,
+            **{"stdout": subprocess.PIPE, **options},
         )
         running.append(process)
         return process
@@ -89,6 +88,57 @@ def test_closed_pipe_ends_it_quietly(args, start, tmp_path):
     process.stdout.close()
     assert process.stderr.read() == b""
     assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+@pytest.mark.parametrize(
+    "args", [["search", "", "file"], ["count", "file"], ["lines", "file", ":"]]
+)
+def test_output_that_cannot_be_written_is_an_error_in_one_line(args, start, tmp_path):
+    (tmp_path / "file").write_bytes(b"a line\n" * 100_000)
+    with open("/dev/full", "wb") as full:
+        process = start(*args, stdout=full)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (
+        2, b"mmapkit: cannot write: No space left on device\n",
+    )  # fmt: skip
+
+
+@POSIX
+def test_closed_standard_streams_are_errors_in_one_line(start, tmp_path):
+    (tmp_path / "file").write_bytes(b"a line\n")
+    process = start("search", "a", "-", "file", preexec_fn=lambda: os.close(0))
+    assert process.communicate(timeout=60) == (b"file:a line\n", b"mmapkit: it is closed: '-'\n")
+    assert process.returncode == 2
+    process = start("count", "file", preexec_fn=lambda: os.close(1))
+    assert process.communicate(timeout=60)[1] == (
+        b"mmapkit: cannot write: standard output is closed\n"
+    )
+    assert process.returncode == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="a file system of Linux")
+def test_files_that_the_system_makes_up_are_read(capfdbinary):
+    assert main(["search", "-o", "^VmRSS:", "/proc/self/status"]) == 0
+    assert main(["count", "/proc/self/status"]) == 0
+    assert main(["lines", "/proc/self/status", "0"]) == 0
+    found, count, line, _ = capfdbinary.readouterr().out.split(b"\n")
+    assert (found, int(count.split()[0]) > 20, line[:5]) == (b"VmRSS:", True, b"Name:")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit that Linux keeps to")
+def test_more_than_memory_is_an_error_beside_the_other_files(start, tmp_path):
+    import resource
+
+    (tmp_path / "file").write_bytes(b"a line\n")
+    most = 1 << 30
+    process = start(
+        "count", "/dev/zero", "file",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)),
+    )  # fmt: skip
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, b"1 file\n1 total\n")
+    assert errors == b"mmapkit: there is not enough memory to read all of it: '/dev/zero'\n"
 
 
 @POSIX

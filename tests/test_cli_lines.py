@@ -85,6 +85,14 @@ def test_file_beside_that_is_no_index_is_left_as_it_is(lines, file):
     assert lines("--no-index", "0") == (0, LINES[0], b"")
 
 
+def test_index_that_cannot_be_made_is_told_in_one_line(lines, file):
+    file.with_name("file.lines").mkdir()
+    status, out, errors = lines("0")
+    assert (status, out) == (0, LINES[0])
+    assert errors.startswith(b"mmapkit: the index of lines in ")
+    assert errors.count(b"\n") == 1
+
+
 def test_empty_file(lines, file):
     file.write_bytes(b"")
     assert lines(":") == (0, b"", b"")

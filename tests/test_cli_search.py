@@ -347,3 +347,9 @@ def test_output_and_status_are_those_of_grep(args, files, search, folder):
     # GNU grep ends a last line that lacks its newline with one, as we do.
     assert (status, out) == (expected.returncode, expected.stdout)
     assert bool(errors) == bool(expected.stderr)
+
+
+@pytest.mark.parametrize("options", [[], ["-F"], ["-F", "-i"]])
+def test_empty_pattern_is_on_every_line(options, search):
+    assert search("-c", *options, "", "log") == (0, b"5\n", b"")
+    assert search("-c", *options, "", "empty") == (1, b"0\n", b"")

@@ -247,11 +247,25 @@ def test_str_is_refused_with_advice(name):
         (b"x", b"x", {"start": "0"}, TypeError, "slice indices"),
         (b"x", b"x", {"threads": 0}, ValueError, "threads must be at least 1, not 0"),
         (b"x", b"x", {"threads": 2.0}, TypeError, "threads must be an int or None, not float"),
+        (b"x", b"x", {"threads": 1.0}, TypeError, "threads must be an int or None, not float"),
+        (b"x", b"x", {"threads": True}, TypeError, "threads must be an int or None, not bool"),
     ],
 )
 def test_wrong_arguments_are_named(text, sub, how, error, message):
     with pytest.raises(error, match=message):
         mk.find(text, sub, **how)
+
+
+def test_any_contiguous_array_is_a_text_or_a_needle():
+    text = np.array(["2026-01-01", "2026-01-02"], "M8[D]")
+    raw = text.tobytes()
+    assert mk.find(text, text[1:].view("u1")) == 8
+    assert mk.count(raw, text[:1].view("u1")) == 1
+    assert mk.find_any(text, [text.view("u1")[8:], text[:1].tobytes()])[1].tolist() == [1, 0]
+    assert list(mk.split(text, raw[:8])) == list(map(bytes, mk.split(text, raw[:8], views=True)))
+    assert [hit.offset for hit in mk.search(text, raw[8:])] == [8]
+    assert list(mk.split(np.zeros((0, 3)), b"a")) == [b""]
+    assert mk.find(b"abc", np.array([98, 99], "u1")) == mk.find(b"abc", np.array(98)) == 1
 
 
 def test_empty_separator_is_refused():

@@ -1,10 +1,13 @@
 """Lines by number: against a naive splitter, over any buffer, over mappings that change."""
 
 import gc
+import itertools
 import os
 import pickle
 import random
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -146,11 +149,12 @@ def test_indices_out_of_range():
 
 def test_offsets_out_of_range():
     found = mk.lines(b"a\nb\nc")
-    for offset in (5, 1 << 62, -1):
+    for offset in (5, 1 << 62, 1 << 63, 1 << 70, -1):
         with pytest.raises(IndexError, match=str(offset)):
             found.at_offset(offset)
-        with pytest.raises(IndexError, match=str(offset)):
-            found.line_number(np.array([0, offset]))
+        if offset < 1 << 64:
+            with pytest.raises(IndexError, match=str(offset)):
+                found.line_number(np.array([0, offset], "i8" if offset < 1 << 63 else "u8"))
     with pytest.raises(IndexError):
         mk.lines(b"").at_offset(0)
     with pytest.raises(TypeError, match="float"):
@@ -435,6 +439,20 @@ def test_threads_read_while_lines_are_refreshed(tmp_path):
         for thread in threads:
             thread.join()
         assert errors == []
+
+
+def test_threads_that_share_an_iterator_get_each_line_once():
+    count = 3000
+    # Long enough for the GIL to be given away while they are copied.
+    shared = iter(mk.lines(b"".join(b"%06d%b\n" % (i, bytes(2000)) for i in range(count))))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            taken = list(pool.map(lambda _: [int(line[:6]) for line in shared], range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(itertools.chain.from_iterable(taken)) == list(range(count))
 
 
 # --- how they are found ---------------------------------------------------------------------------

@@ -336,20 +336,21 @@ cdef class LineTable:
         finally:
             PyBuffer_Release(&source)
 
-    def line_at(self, uint64_t offset):
+    def line_at(self, offset):
         """The line that holds a byte of the text; IndexError if it is not in it."""
         cdef lines_job j
-        cdef int64_t wanted = <int64_t>offset, line = 0
-        if offset >= self.c.size_bytes:
+        cdef int64_t wanted, line = 0
+        if not 0 <= offset < self.c.size_bytes:  # of any size yet
             raise IndexError(f"offset {offset} is out of range for lines of {self.c.size_bytes} "
                              "bytes")
+        wanted = offset
         j.offsets, j.numbers, j.count = &wanted, &line, 1
         with cython.critical_section(self):
             self._read(&self.c, self.saved, &j, do_lines_at)
             j.first, j.step = <size_t>line, 1
             if j.good and are_there(&j):
                 self._read(&self.c, self.saved, &j, do_spans)
-                if j.good and j.starts[0] <= offset < j.ends[0]:
+                if j.good and j.starts[0] <= <uint64_t>wanted < j.ends[0]:
                     return line
         raise self._damaged()
 
@@ -583,7 +584,7 @@ cdef class LineIterator:
     def __next__(self):
         cdef object line
         with cython.critical_section(self):
-            if self.taken is None or self.given == len(self.taken):
+            while self.taken is None or self.given == len(self.taken):
                 if not self._refill():
                     raise StopIteration
             line = self.taken[self.given]
@@ -593,15 +594,17 @@ cdef class LineIterator:
     cdef bint _refill(self) except -1:
         cdef lines_job j
         cdef LineSequence lines = self.lines
-        cdef size_t i
+        cdef size_t i, position = self.next
         self.taken = None
         if lines is None or self.next >= lines._length():
             self.lines = self.view = None
             return False
         j.step = lines.step
-        j.first = lines.first + self.next * <size_t>j.step
-        j.count = min(self.most, lines._length() - self.next)
+        j.first = lines.first + position * <size_t>j.step
+        j.count = min(self.most, lines._length() - position)
         found = lines._find(&j)
+        if self.next != position:  # another thread has taken these lines while bytes were copied
+            return True
         if lines.views:
             if self.view is None:
                 self.view = lines._view()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from mmapkit.cli.output import OutputClosed, complain
+from mmapkit.cli.output import OutputClosed, OutputFailed, complain
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "demo": "show on a file what mapping it with mmapkit does, beside numpy.memmap, mmap and read",
 }
 
+NOT_PRINTED: Final = 2
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141  # 128 and SIGPIPE's number: what ends other programs then
 
@@ -39,23 +40,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        What the command returns; 130 after Ctrl-C; 141 if nobody reads its output any more. Usage
-        errors leave with ``SystemExit(2)``.
+        What the command returns; 2 if its output cannot be written; 130 after Ctrl-C; 141 if nobody
+        reads its output any more. Usage errors leave with ``SystemExit(2)``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] not in COMMANDS:
         arguments = [_parser().parse_args(arguments).command]
     try:
         status: int = import_module(f"mmapkit.cli.{arguments[0]}").main(arguments[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return complain("interrupted", INTERRUPTED)
     except (OutputClosed, BrokenPipeError):
-        # What is left in its buffer would be an error again when Python ends.
+        _drop_output()
+        return PIPE_CLOSED
+    except OutputFailed as failed:
+        _drop_output()
+        return complain(f"cannot write: {failed}", NOT_PRINTED)
+    return status
+
+
+def _drop_output() -> None:
+    """What is left in its buffer would be an error again when Python ends."""
+    if sys.stdout is not None:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        return PIPE_CLOSED
-    return status
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
-"""The files that commands are given: mapped, or read where there is nothing to map."""
+"""The files that commands are given: mapped, or read where they cannot be."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -18,19 +19,27 @@ STDIN = "-"
 
 @contextmanager
 def opened(name: str) -> Iterator[Mapping | bytes]:
-    """Open a file for the block: a Mapping of it, or all bytes that come out of a pipe.
+    """Open a file for the block: a Mapping of it, or all bytes that come out of what has no size.
 
     Raises
     ------
     OSError
         If there is no such file, or it cannot be read; its `filename` is set.
     """
-    file: str | int = sys.stdin.fileno() if name == STDIN else name
-    if stat.S_ISREG(os.stat(file).st_mode):
+    file = _standard_input() if name == STDIN else name
+    found = os.stat(file)
+    # Of what the system makes up while it is read, such as /proc/cpuinfo, the size is 0.
+    if stat.S_ISREG(found.st_mode) and found.st_size > 0:
         with open_mapping(file) as mapping:
             yield mapping
     else:
         yield _everything(file, name)
+
+
+def _standard_input() -> int:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed", STDIN)
+    return sys.stdin.fileno()
 
 
 def _everything(file: str | int, name: str) -> bytes:
@@ -40,3 +49,5 @@ def _everything(file: str | int, name: str) -> bytes:
     except OSError as error:
         error.filename = name
         raise
+    except MemoryError:
+        raise OSError(errno.ENOMEM, "there is not enough memory to read all of it", name) from None

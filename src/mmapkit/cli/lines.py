@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Sequence
 
 import mmapkit
@@ -27,7 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with opened(options.file) as text:
             index = options.index and isinstance(text, Mapping) and options.file != STDIN
-            lines = mmapkit.lines(text, keepends=True, index=index)
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", RuntimeWarning)
+                lines = mmapkit.lines(text, keepends=True, index=index)
+            if warned:
+                complain(str(warned[-1].message))
             chosen = lines[options.range]
             for line in [chosen] if isinstance(options.range, int) else chosen:
                 output.write(line)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["FAILED", "Output", "OutputClosed", "complain", "describe"]
+__all__ = ["FAILED", "Output", "OutputClosed", "OutputFailed", "complain", "describe"]
 
 FAILED: Final = 1
 
@@ -18,36 +20,49 @@ class OutputClosed(Exception):
     """Nobody reads the output any more, as after ``| head``."""
 
 
+class OutputFailed(Exception):
+    """The output cannot be written: a disk is full, or there is none."""
+
+
 class Output:
     """Standard output, for bytes. On a terminal every write shows at once."""
 
     def __init__(self) -> None:
         """Take what standard output is now."""
+        if sys.stdout is None:
+            raise OutputFailed("standard output is closed")
         sys.stdout.flush()
         self._file = sys.stdout.buffer
         self.is_terminal = sys.stdout.isatty()
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of it; raises OutputClosed where a pipe has no reader."""
-        try:
+        with _told():
             self._file.write(data)
             if self.is_terminal:
                 self._file.flush()
-        except BrokenPipeError:
-            raise OutputClosed from None
 
     def flush(self) -> None:
         """Hand everything on, so that it stands before what is then said on stderr."""
-        try:
+        with _told():
             self._file.flush()
-        except BrokenPipeError:
-            raise OutputClosed from None
 
     def wants_colour(self, choice: str) -> bool:
         """Decide about ``auto``, ``always`` or ``never``; https://no-color.org."""
         if choice != "auto":
             return choice == "always"
         return self.is_terminal and not os.environ.get("NO_COLOR") and _draws_colours()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell errors of the output from those of the files that are read."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        raise OutputFailed(describe(error)) from None
 
 
 def _draws_colours() -> bool:

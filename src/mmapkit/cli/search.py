@@ -70,7 +70,8 @@ class _Search:
         source = os.fsencode(options.pattern)
         self.pattern: bytes | re.Pattern[bytes] = source
         self.ignore_case = options.ignore_case
-        if options.fixed_string or (source and not _SPECIAL.search(source)):
+        # An empty literal is on every line, as for grep; so is an empty pattern.
+        if source and (options.fixed_string or not _SPECIAL.search(source)):
             self.whole_text = b"\n" in source
         else:
             from mmapkit.text.engines import engine_of

@@ -93,7 +93,9 @@ def bytes_of(sub: Any) -> bytes:
         return sub
     if isinstance(sub, str):
         raise TypeError(f"bytes are looked for, not str: give {sub[:40]!r}.encode()")
-    if hasattr(sub, "__index__") and not isinstance(sub, bool):
+    # Arrays have an __index__, too, and of one dimension or more they are bytes.
+    is_byte = hasattr(sub, "__index__") and getattr(sub, "ndim", 0) == 0
+    if is_byte and not isinstance(sub, bool):
         value = operator.index(sub)
         if not 0 <= value <= 255:
             raise ValueError(f"a byte must be from 0 to 255, not {value}")

@@ -308,8 +308,7 @@ def _reader(text: Any, views: bool) -> Callable[[int, int], Any]:
     """How a piece is made of where it begins and ends."""
     if not views and isinstance(text, Mapping):
         return lambda begin, end: text.read(begin, end - begin)
-    with memoryview(text) as view:
-        whole = view.cast("B").toreadonly()
+    whole = memoryview(_scan.Plain(text)).toreadonly()
     return (
         (lambda begin, end: whole[begin:end])
         if views

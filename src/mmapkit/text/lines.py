@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmapkit.passes.progress import Report
+    from mmapkit.text.calls import Offsets, type_of_text
 
-    Offsets = np.ndarray[tuple[int], np.dtype[np.int64]]
-    type_of_text = bytes | bytearray | memoryview | Mapping | npt.NDArray[Any]
     type_of_path = str | bytes | os.PathLike[str]
 
 __all__ = ["Lines", "extend", "lines", "lines_of", "scan"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from mmapkit import _scan
 from mmapkit._native import page_size
@@ -43,7 +43,7 @@ class Source:
         elif self.mapping is not None:
             self.read = self._read_guarded
         else:
-            whole = _flat(text)
+            whole = memoryview(_scan.Plain(text))
             self.read = lambda start, stop: bytes(whole[start:stop])
 
     def _read_guarded(self, start: int, stop: int) -> bytes:
@@ -65,7 +65,7 @@ class Source:
         """Bytes without a copy."""
         if self.mapping is not None:
             return self.mapping[start:stop].toreadonly()
-        return _flat(self.text)[start:stop].toreadonly()
+        return memoryview(_scan.Plain(self.text))[start:stop].toreadonly()
 
     def whole(self) -> bytes | memoryview:
         """All bytes without a copy."""
@@ -134,15 +134,3 @@ class Source:
             yield each
         if self.mapping.faults != before:
             raise self.mapping._take_fault()
-
-
-def _flat(buffer: Any) -> memoryview:
-    view = memoryview(buffer)
-    if not view.nbytes:
-        return memoryview(b"")
-    try:
-        return view.cast("B")
-    except (TypeError, ValueError):  # elements that only numpy knows
-        import numpy as np
-
-        return memoryview(cast(Any, np.frombuffer(buffer, np.uint8)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 
+from mmapkit._scan import Plain
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
@@ -47,10 +48,14 @@ def size_of(text: Any) -> int:
     if isinstance(text, bytes):
         return len(text)
     try:
-        with memoryview(text) as view:
-            if not view.c_contiguous:
-                raise BufferError("the bytes to search have to lie together (C-contiguous)")
+        with memoryview(Plain(text)) as view:
             return view.nbytes
+    except (BufferError, ValueError):
+        with memoryview(text):  # tells what else may be wrong, such as that it is closed
+            raise BufferError(
+                "the bytes to search have to lie together (C-contiguous): copy them first, as "
+                "numpy.ascontiguousarray() does"
+            ) from None
     except TypeError:
         raise TypeError(
             f"a Mapping or an object with a buffer of bytes is searched, not {type(text).__name__}"
@@ -61,7 +66,8 @@ def is_one_window(
     text: Any, start: int, stop: int, threads: int | None, progress: bool | Report
 ) -> bool:
     """Tell whether one call does it all: the short way, for what is small or in memory."""
-    return threads == 1 and progress is False and _in_memory(text, start, stop - start)
+    one = type(threads) is int and threads == 1  # of anything else Crew tells what is wrong
+    return one and progress is False and _in_memory(text, start, stop - start)
 
 
 def windows(
