@@ -41,7 +41,7 @@ EDGES = {
     "text.calls": {"_scan", "errors", "text.windows"},
     "text.find": {"_scan", "errors", "mapping", "text.calls", "text.windows"},
     "text.several": {"_scan", "text.calls", "text.windows"},
-    "text.stamps": {"_lines", "mapping", "text.windows"},
+    "text.stamps": {"_scan", "mapping", "text.windows"},
     "text.lines": {
         "_lines",
         "_scan",

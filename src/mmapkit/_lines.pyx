@@ -2,14 +2,14 @@
 
 from _thread import allocate_lock as _allocate_lock
 
+from mmapkit._scan import Plain as _Plain
 from mmapkit.errors import FormatError as _FormatError
 
 from mmapkit._native cimport Visited, visitor
 from mmapkit._scan cimport Numbers, held, hold, unhold
 
 cimport cython
-from cpython.buffer cimport (PyBUF_CONTIG, PyBUF_CONTIG_RO, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE,
-                             PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+from cpython.buffer cimport PyBUF_CONTIG, PyBUF_CONTIG_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.number cimport PyIndex_Check, PyNumber_AsSsize_t
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
@@ -468,7 +468,7 @@ cdef class LineSequence:
     cdef object _view(self):
         """All bytes of the text, read-only."""
         text = self._table.text
-        view = text._view() if self._table.mapping is not None else memoryview(Plain(text))
+        view = text._view() if self._table.mapping is not None else memoryview(_Plain(text))
         return view.toreadonly()
 
     cdef object _view_of(self, size_t start, size_t stop):
@@ -614,25 +614,3 @@ cdef class LineIterator:
         self.next += j.count
         self.taken, self.given = found, 0
         return True
-
-
-cdef class Plain:
-    """The bytes of any contiguous buffer, whatever they mean there."""
-
-    cdef object owner
-
-    def __init__(self, owner):
-        self.owner = owner
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyObject_GetBuffer(self.owner, view, PyBUF_SIMPLE | flags & PyBUF_WRITABLE)
-        view.itemsize = 1
-        view.format = NULL
-        if flags & PyBUF_FORMAT:
-            view.format = b"B"
-        view.ndim = 1
-        view.shape = view.strides = NULL
-        if flags & PyBUF_ND == PyBUF_ND:
-            view.shape = &view.len
-        if flags & PyBUF_STRIDES == PyBUF_STRIDES:
-            view.strides = &view.itemsize

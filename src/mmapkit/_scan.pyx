@@ -292,6 +292,28 @@ cdef class Numbers:
         unhold(&self.holds)
 
 
+cdef class Plain:
+    """The bytes of any contiguous buffer, whatever they mean there."""
+
+    cdef object owner
+
+    def __init__(self, owner):
+        self.owner = owner
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyObject_GetBuffer(self.owner, view, PyBUF_SIMPLE | flags & PyBUF_WRITABLE)
+        view.itemsize = 1
+        view.format = NULL
+        if flags & PyBUF_FORMAT:
+            view.format = b"B"
+        view.ndim = 1
+        view.shape = view.strides = NULL
+        if flags & PyBUF_ND == PyBUF_ND:
+            view.shape = &view.len
+        if flags & PyBUF_STRIDES == PyBUF_STRIDES:
+            view.strides = &view.itemsize
+
+
 # --- a call -------------------------------------------------------------------------------------
 
 # What one step works on. Positions are offsets in the text.

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-from mmapkit._lines import Plain
+from mmapkit._scan import Plain
 from mmapkit.mapping import Mapping
 from mmapkit.text.windows import size_of
 
