@@ -121,11 +121,35 @@ def test_a_list_of_words_is_a_set_of_literals():
 
 
 @pytest.mark.parametrize(
-    "tree", [[("NEVER_SEEN", None)], [("SUBPATTERN", (1, 0, 0, [("NEW", None)]))]]
+    "tree",
+    [
+        [("NEVER_SEEN", None)],
+        [("SUBPATTERN", (1, 0, 0, [("NEW", None)]))],
+        [("SUBPATTERN", (1, 0, 0, [("LITERAL", 97)], "more"))],
+        [("SUBPATTERN", (1, 0))],
+        [("MAX_REPEAT", {"least": 1})],
+        [("LITERAL", "a")],
+        [("LITERAL", 256)],
+        [("ASSERT", None)],
+        [("IN", 5)],
+    ],
 )
 def test_what_is_unknown_gives_nothing(tree, monkeypatch):
     monkeypatch.setattr(literals, "_parse", lambda source, flags: (tree, flags))
     assert analyse(b"foo", 0) is None
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("LITERAL", 97), ("NEVER_SEEN", None)],
+        [("CATEGORY", "CATEGORY_NEW")],
+        [("NEGATE", None), ("LITERAL", 97), ("NEGATE", None), ("RANGE", (98, 99))],
+    ],
+)
+def test_an_unknown_class_may_have_any_byte(members, monkeypatch):
+    monkeypatch.setattr(literals, "_parse", lambda source, flags: ([("IN", members)], flags))
+    assert analyse(b"foo", 0) == literals.UNKNOWN
 
 
 def test_a_parser_that_is_gone_gives_nothing(monkeypatch):

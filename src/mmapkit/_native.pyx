@@ -1188,7 +1188,9 @@ cdef class Region(Visited):
         finally:
             mmk_region_unpin(&self.c)
         status = mmk_region_follow(&self.c, &wanted)
-        self._raise(status, f"follow the file to {wanted} bytes")
+        # While another thread resizes, the file is not asked for its size.
+        to = f" to {wanted} bytes" if wanted or status != MMK_IN_USE else ""
+        self._raise(status, f"follow the file{to}")
         if mmk_region_fault_state(&self.c):
             self.recover()
         return wanted

@@ -88,6 +88,8 @@ def analyse(source: bytes, flags: int, *, wide_folds: bytes = b"") -> Analysis |
         return Analysis(_requirements(part), head, whole, within, despite)
     except (_Strange, RecursionError):
         return None
+    except (TypeError, ValueError, LookupError):  # a known operation with another argument
+        return None
 
 
 # --- the tree -----------------------------------------------------------------------------------
@@ -181,7 +183,7 @@ def _is_newline(operation: str, argument: Any) -> bool:
 
 # Of the kinds of byte, those that newline is.
 NEWLINE_KINDS: Final = ("CATEGORY_SPACE", "CATEGORY_NOT_DIGIT", "CATEGORY_NOT_WORD")
-OTHER_KINDS: Final = ("CATEGORY_NOT_SPACE", "CATEGORY_DIGIT", "CATEGORY_WORD")
+KINDS: Final = {*NEWLINE_KINDS, "CATEGORY_NOT_SPACE", "CATEGORY_DIGIT", "CATEGORY_WORD"}
 
 
 def _minds_newlines(operation: str, argument: Any) -> bool:
@@ -205,8 +207,9 @@ def _minds_newlines(operation: str, argument: Any) -> bool:
 
 def _class_has_newline(items: Iterable[Any]) -> bool:
     members = list(_named(items))
-    if any(kind == "CATEGORY" and str(value) not in NEWLINE_KINDS + OTHER_KINDS
-           for kind, value in members):  # fmt: skip
+    kinds = {kind for kind, _ in members[1:]} | {kind for kind, _ in members[:1]} - {"NEGATE"}
+    categories = {str(value) for kind, value in members if kind == "CATEGORY"}
+    if not (kinds <= {"LITERAL", "RANGE", "CATEGORY"} and categories <= KINDS):
         return True
     named = any(
         (kind == "LITERAL" and value == NEWLINE)

@@ -109,6 +109,11 @@ def search(
     MappingFault
         While iterating, if bytes were lost; what was found before them has come.
 
+    Notes
+    -----
+    The iterator is for one thread at a time, as all generators are: a free-threaded CPython 3.13
+    crashes if two ask one of them at once. Any number of searches may run side by side.
+
     Examples
     --------
     >>> import re
