@@ -189,8 +189,9 @@ def trapped_and_random(count, seed, traps=TRAPS, **how):
     yield from cases(count, seed, **how)
 
 
-def test_a_text_with_a_match_meets_each_requirement():
-    for pattern, text in trapped_and_random(3000, 1, newlines=True):
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_text_with_a_match_meets_each_requirement(count):
+    for pattern, text in trapped_and_random(count, 1, newlines=True):
         found = analyse(pattern.pattern, pattern.flags)
         assert found is not None
         if pattern.search(text):
@@ -234,8 +235,9 @@ def test_head_is_what_each_match_begins_with(source, head):
     assert analyse(source, 0).head == head
 
 
-def test_each_match_begins_with_the_head():
-    for pattern, text in trapped_and_random(3000, 7, newlines=True):
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_each_match_begins_with_the_head(count):
+    for pattern, text in trapped_and_random(count, 7, newlines=True):
         head = analyse(pattern.pattern, pattern.flags).head
         for match in pattern.finditer(text) if head else ():
             begin = match[0].lower() if head.fold else match[0]
@@ -378,15 +380,17 @@ JOINED = [
 ]
 
 
-def test_joined_lines_match_as_each_line_does():
-    for pattern, text in trapped_and_random(3000, 4, JOINED):
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_joined_lines_match_as_each_line_does(count):
+    for pattern, text in trapped_and_random(count, 4, JOINED):
         if analyse(pattern.pattern, pattern.flags).within_lines:
             expected, found = joined_agrees(pattern, text.split(b"\n"), b"\n")
             assert found == expected, (pattern, text)
 
 
-def test_joined_lines_with_returns_miss_no_line():
-    for pattern, text in trapped_and_random(3000, 5, JOINED):
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_joined_lines_with_returns_miss_no_line(count):
+    for pattern, text in trapped_and_random(count, 5, JOINED):
         if analyse(pattern.pattern, pattern.flags).despite_returns:
             expected, found = joined_agrees(pattern, text.split(b"\n"), b"\r\n")
             assert set(expected) <= set(found), (pattern, text)

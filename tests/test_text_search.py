@@ -97,15 +97,17 @@ def ways(monkeypatch):
         yield share, block, long
 
 
-def test_random_patterns_find_in_lines_what_re_finds_in_each(monkeypatch):
-    drawn = cases(3000, 11, newlines=True)
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_random_patterns_find_in_lines_what_re_finds_in_each(count, monkeypatch):
+    drawn = cases(count, 11, newlines=True)
     for (pattern, text), way in zip(drawn, ways(monkeypatch), strict=False):
         expected = by_lines(pattern, text)
         assert hits(text, pattern, multiline=False) == expected, (pattern, text, way)
 
 
-def test_random_patterns_find_in_the_whole_what_re_finds(monkeypatch):
-    drawn = cases(2000, 12, newlines=True)
+@pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_random_patterns_find_in_the_whole_what_re_finds(count, monkeypatch):
+    drawn = cases(count, 12, newlines=True)
     for (pattern, text), way in zip(drawn, ways(monkeypatch), strict=False):
         expected = by_whole(pattern, text)
         assert hits(memoryview(text), pattern, multiline=True) == expected, (pattern, text, way)
