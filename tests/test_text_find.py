@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+from mmapkit.text import find as finding
 from mmapkit.text import windows
 
 ALPHABETS = ["ab", "aAbB", "ab\n", "a"]
@@ -206,6 +207,25 @@ def test_progress_is_told_and_ends_at_the_total(name, threads):
 def test_progress_may_be_a_bar(capfd):
     assert mk.count(b"aba", b"a", progress=True) == 2
     capfd.readouterr()
+
+
+def test_only_windows_that_are_not_in_memory_are_read_ahead(open_text, monkeypatch):
+    m = open_text("mapping", b"x" * 1000)
+    read_ahead = []
+
+    def cold(mapping, start, stop):
+        read_ahead.append((start, stop))
+        yield start, (start + stop) // 2
+        yield (start + stop) // 2, stop
+
+    monkeypatch.setattr(windows, "WARM_BYTES", 100)
+    monkeypatch.setattr(windows, "COLD_WINDOWS", 3)
+    monkeypatch.setattr(windows, "_in_memory", lambda text, at, *rest: at // 100 in (0, 3, 9))
+    monkeypatch.setattr(windows, "_cold", cold)
+    monkeypatch.setattr(finding, "is_one_window", lambda *call: False)
+    assert m.count(b"x") == 1000
+    assert read_ahead == [(100, 300), (400, 700), (700, 900)]
+    assert m.find_all(b"xx").tolist() == list(range(0, 1000, 2))
 
 
 def test_progress_that_raises_ends_the_search(open_text, tiny_windows):

@@ -14,6 +14,9 @@ cdef extern from "mmk/scan.h" nogil:
         size_t (*list32)(const unsigned char *text, size_t start, size_t stop, unsigned char byte,
                          uint32_t base, uint32_t *out, size_t capacity,
                          size_t *resume) noexcept nogil
+        size_t (*list64)(const unsigned char *text, size_t start, size_t stop, unsigned char byte,
+                         uint64_t base, uint64_t *out, size_t capacity,
+                         size_t *resume) noexcept nogil
     const mmk_kernels *mmk_kernels_best()
     const mmk_kernels *mmk_kernels_at(unsigned index)
     const mmk_kernels *mmk_kernels_named(const char *name)

@@ -394,6 +394,12 @@ cdef void do_list(void *context) noexcept nogil:
                                <uint64_t *>j.out + j.found, j.room - j.found, &j.resume)
 
 
+cdef void do_list_byte(void *context) noexcept nogil:
+    cdef job *j = <job *>context
+    j.found += j.kernels.list64(j.text, j.start, j.stop, j.byte, 0, <uint64_t *>j.out + j.found,
+                                j.room - j.found, &j.resume)
+
+
 cdef void do_list_newlines(void *context) noexcept nogil:
     """Where lines end: just after their newlines."""
     cdef job *j = <job *>context
@@ -647,7 +653,11 @@ def find_all(haystack, Needle needle not None, size_t start, size_t stop, size_t
     cdef job j = walk.plan(needle, start, stop, end)
     cdef Numbers numbers = Numbers(8)
     j.overlapping = overlapping
-    walk.forwards(&j, do_list, numbers)
+    if needle.c.size == 1 and not needle.fold:
+        j.byte = needle.byte
+        walk.forwards(&j, do_list_byte, numbers)
+    else:
+        walk.forwards(&j, do_list, numbers)
     numbers._trim()
     walk.finish(numbers)
     return numbers, j.resume

@@ -47,12 +47,9 @@ class Span:
         self.start, self.end, _ = slice(start, end).indices(self.length)
         self.stop = self.end - size + 1
 
-    def windows(
-        self, text: Any, crew: Crew, progress: bool | Report, *, cut: bool = False
-    ) -> Iterator[tuple[int, int]]:
-        """Give the ranges of starts, one after the other; more than one with `cut`, or a crew."""
-        cut = cut or crew.size > 1
-        return windows(text, self.start, self.stop, end=self.end, progress=progress, cut=cut)
+    def windows(self, text: Any, progress: bool | Report) -> Iterator[tuple[int, int]]:
+        """Give the ranges of starts, one after the other."""
+        return windows(text, self.start, self.stop, end=self.end, progress=progress)
 
 
 class Call(Span):
@@ -117,7 +114,7 @@ def adjoin(
     to right would have them: where an occurrence reaches across a seam and there is one that begins
     in it, the part beyond the seam is searched again, from where the first one ends."""
     at = call.start
-    for first, last in call.windows(text, crew, progress):
+    for first, last in call.windows(text, progress):
         first = max(first, at)
         if first >= last:
             continue

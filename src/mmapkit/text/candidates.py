@@ -83,7 +83,7 @@ class Candidates:
         stop = source.size - self._shortest + 1
         if stop <= 0:
             return
-        ranges: Any = windows(source.text, 0, stop, progress=self._progress, cut=crew.size > 1)
+        ranges: Any = windows(source.text, 0, stop, progress=self._progress)
         batches: Iterator[list[Candidate]]
         batches = self._shared(ranges) if crew.size > 1 else self._alone(ranges)
         try:

@@ -93,7 +93,7 @@ def find(
         return _scan.find(text, needle, first, last, end, interrupt)
 
     with complete(lambda: None), crew:
-        for first, last in call.windows(text, crew, progress, cut=True):
+        for first, last in call.windows(text, progress):
             for _, found in crew.run(part, first, last):
                 if found >= 0:
                     return int(found)
@@ -173,7 +173,7 @@ def _count_byte(
 
     total = 0
     with complete(lambda: total, operator.add), Crew(threads) as crew:
-        for first, last in call.windows(text, crew, progress):
+        for first, last in call.windows(text, progress):
             for _, found in crew.run(part, first, last):
                 total += found
     return total
@@ -228,6 +228,9 @@ def find_all(
         complete(so_far, lambda a, b: np.concatenate([a, offsets_of(b)])),
         Crew(threads) as crew,
     ):
+        if is_one_window(text, call.start, call.stop, threads, progress):
+            offsets: Offsets = part(call.start, call.stop, None)[0]
+            return offsets
         for found, _, _ in adjoin(part, call, text, crew, progress):
             if len(found):
                 parts.append(found)
@@ -282,7 +285,7 @@ def split(
 def _pieces(text: type_of_text, call: Call, limit: int, views: bool) -> Iterator[Any]:
     begin, at, end = 0, 0, call.end
     piece = _reader(text, views)
-    for first, last in windows(text, 0, call.stop, cut=True) if not call.is_trivial else ():
+    for first, last in windows(text, 0, call.stop) if not call.is_trivial else ():
         at = max(at, first)
         while at < last and limit != 0:
             stop = min(last, at + SPLIT_BYTES)

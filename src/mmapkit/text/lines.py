@@ -334,7 +334,7 @@ def scan(
     with Crew(threads) as crew:
         done = start
         try:
-            for window in windows(text, start, stop, progress=progress, cut=crew.size > 1):
+            for window in windows(text, start, stop, progress=progress):
                 for first, last in _between_wraps(*window):
                     if (first + 1) % WRAP_BYTES == 0:
                         wraps.add(np.array([before + len(ends)]))

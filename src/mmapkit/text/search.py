@@ -200,7 +200,7 @@ def _in_blocks(source: Source, engine: Engine, progress: bool | Report) -> Itera
     """Hits of a pattern that may match in any line."""
     blocks = _Blocks(engine)
     at = number = 0
-    ranges: Any = windows(source.text, 0, source.size, progress=progress, cut=True)
+    ranges: Any = windows(source.text, 0, source.size, progress=progress)
     with closing(ranges):
         for _, last in ranges:
             while at < last:

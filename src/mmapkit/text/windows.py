@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SMALL_BYTES", "Crew", "is_one_window", "size_of", "windows"]
 
-# Of what is in memory, so much at a time if somebody wants to hear how far it is, or threads share
-# it: long enough for a call of each to be nothing.
+# What is in memory is worked on so much at a time: long enough for a call to be nothing.
 WARM_BYTES = 64 << 20
+# If that share of it is in memory, the rest may come as it is touched. Reading ahead of what is
+# there already, and letting go behind it, takes several times as long as the work.
+MOSTLY = 7 / 8
+# So many windows at most are looked at before the first of them is worked on.
+COLD_WINDOWS = 64
 # A range up to this size is not worth asking where it is.
 SMALL_BYTES = 4 << 20
 # A thread gets no less than this.
@@ -67,7 +71,7 @@ def is_one_window(
 ) -> bool:
     """Tell whether one call does it all: the short way, for what is small or in memory."""
     one = type(threads) is int and threads == 1  # of anything else Crew tells what is wrong
-    return one and progress is False and _in_memory(text, start, stop - start)
+    return one and progress is False and _in_memory(text, start, stop - start, 1)
 
 
 def windows(
@@ -77,17 +81,15 @@ def windows(
     *,
     end: int | None = None,
     progress: bool | Report = False,
-    cut: bool = False,
 ) -> Iterator[tuple[int, int]]:
     """Give ranges that adjoin and make up [start, stop); each is to be worked on before the next.
 
-    What is not in memory is read ahead of the work, and leaves memory behind it. With `cut`, or
-    `progress` to tell, what is in memory comes in ranges, too; otherwise in one. The work on the
+    What is not in memory is read ahead of the work, and leaves memory behind it. The work on the
     last range reads up to `end`, if that is farther than `stop`.
     """
     total = (stop if end is None else end) - start
     with _telling(progress, total) as tell:
-        for first, last in _ranges(text, start, stop, cut or bool(progress)):
+        for first, last in _ranges(text, start, stop):
             yield first, last
             tell(total if last == stop else last - start)
 
@@ -102,18 +104,21 @@ def _telling(
     return progress_for(progress, total)
 
 
-def _ranges(text: Any, start: int, stop: int, cut: bool) -> Iterator[tuple[int, int]]:
+def _ranges(text: Any, start: int, stop: int) -> Iterator[tuple[int, int]]:
     at = start
     while at < stop:
-        size = min(WARM_BYTES, stop - at) if cut else stop - at
-        if not _in_memory(text, at, size):
-            yield from _cold(text, at, stop)
-            return
-        yield at, at + size
-        at += size
+        cold = at
+        most = min(stop, at + COLD_WINDOWS * WARM_BYTES)
+        while at < most and not _in_memory(text, at, min(WARM_BYTES, stop - at), MOSTLY):
+            at = min(stop, at + WARM_BYTES)
+        if at > cold:
+            yield from _cold(text, cold, at)
+        else:
+            at = min(stop, at + WARM_BYTES)
+            yield cold, at
 
 
-def _in_memory(text: Any, start: int, size: int) -> bool:
+def _in_memory(text: Any, start: int, size: int, share: float) -> bool:
     if not isinstance(text, Mapping) or text.backend not in ("map", "map-private"):
         return True
     if size <= SMALL_BYTES:
@@ -122,9 +127,9 @@ def _in_memory(text: Any, start: int, size: int) -> bool:
     if found is None:
         from mmapkit.residency import estimate
 
-        share = estimate(text, start, size)
-        return share is None or share >= 1
-    return found[0] >= found[1]
+        known = estimate(text, start, size)
+        return known is None or known >= share
+    return found[0] >= share * found[1]
 
 
 def _cold(mapping: Mapping, start: int, stop: int) -> Iterator[tuple[int, int]]:
