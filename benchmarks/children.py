@@ -4,6 +4,7 @@ Each process lives as long as the comparison and does its work on request; the t
 work, taken inside of it. A memory cgroup can be put around it.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -39,21 +40,33 @@ def serve(works: Mapping[str, Work]) -> None:
     """Be the process of one way: its name, the file and a cgroup are the arguments.
 
     Each line in is a word: ``answer`` has the work done, ``time`` too, and answers with the
-    seconds; ``peak`` answers with the most memory that was in use so far, in MiB.
+    seconds; ``peak`` answers with the most memory that was in use in a timed work so far, in MiB.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     name, path, group = sys.argv[1:]
     if group:
         Path(group).write_text("0")
+    peak_mib = _peak_mib()
     for line in sys.stdin:
         what = line.strip()
         if what == "peak":
-            print(_peak_mib(), flush=True)
+            print(peak_mib, flush=True)
             continue
+        _forget_peak()
         start = time.perf_counter()
         found = works[name].run(path)
         elapsed = time.perf_counter() - start
-        print(found if what == "answer" else elapsed, flush=True)
+        if what == "answer":
+            print(found, flush=True)
+        else:
+            peak_mib = max(peak_mib, _peak_mib())
+            print(elapsed, flush=True)
+
+
+def _forget_peak() -> None:
+    """So that what was done before is not counted; proc(5), clear_refs."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_mib() -> int:
