@@ -82,14 +82,14 @@ typedef struct {
     size_t offset[MMK_PROBES];
 } LOADED;
 
-TARGET static MMK_INLINE LOADED load_probes(const mmk_probe *probes, unsigned count) {
-    LOADED loaded;
+TARGET static MMK_INLINE void load_probes(LOADED *loaded, const mmk_probe *probes, unsigned count,
+                                          bool folds) {
     for (unsigned p = 0; p < count; p++) {
-        loaded.byte[p] = SPLAT(probes[p].byte);
-        loaded.fold[p] = SPLAT(probes[p].fold);
-        loaded.offset[p] = probes[p].offset;
+        loaded->byte[p] = SPLAT(probes[p].byte);
+        if (folds)
+            loaded->fold[p] = SPLAT(probes[p].fold);
+        loaded->offset[p] = probes[p].offset;
     }
-    return loaded;
 }
 
 /* `count` and `folds` are constants where this is used. */
@@ -111,32 +111,37 @@ TARGET static MMK_INLINE uint64_t loaded_bits(const unsigned char *block, const 
     return SOME(some) ? BITS(matches) : 0;
 }
 
-/* The positions of `bits` at which the probes from `first` on match, too. */
+/* The positions of `bits` at which the probes from `first` on match, too. All of them are looked at:
+ * where the last ones are needed, which is the first to fail is anybody's guess. */
 TARGET static MMK_INLINE uint64_t more_bits(const unsigned char *block, const LOADED *probes,
-                                            unsigned first, unsigned count, uint64_t bits) {
-    for (unsigned p = first; p < count && bits != 0; p++) {
-        MATCH matches[VECTORS];
-        for (unsigned v = 0; v < VECTORS; v++)
-            matches[v] = EQUAL(OR(LOAD(block + probes->offset[p] + v * VECTOR_BYTES),
-                                  probes->fold[p]),
-                               probes->byte[p]);
-        bits &= BITS(matches);
+                                            unsigned first, unsigned count, bool folds,
+                                            uint64_t bits) {
+    MATCH matches[VECTORS];
+    for (unsigned v = 0; v < VECTORS; v++) {
+        for (unsigned p = first; p < count; p++) {
+            VECTOR bytes = LOAD(block + probes->offset[p] + v * VECTOR_BYTES);
+            if (folds)
+                bytes = OR(bytes, probes->fold[p]);
+            MATCH match = EQUAL(bytes, probes->byte[p]);
+            matches[v] = p == first ? match : BOTH(matches[v], match);
+        }
     }
-    return bits;
+    return bits & BITS(matches);
 }
 
 /* The bodies of next() and previous(). */
 TARGET static MMK_INLINE bool next_block(const unsigned char *text, size_t from, size_t stop,
                                          const mmk_probe *probes, unsigned probe_count,
                                          unsigned first, bool folds, size_t *at, uint64_t *hits) {
-    LOADED loaded = load_probes(probes, probe_count);
+    LOADED loaded;
+    load_probes(&loaded, probes, probe_count, folds);
     size_t base = from;
     for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
         MMK_FETCH(text + base + AHEAD_BYTES);
         /* Safety: the range is readable up to stop - 1 + the largest offset. */
         uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
         if (bits != 0 && probe_count > first)
-            bits = more_bits(text + base, &loaded, first, probe_count, bits);
+            bits = more_bits(text + base, &loaded, first, probe_count, folds, bits);
         if (bits != 0) {
             *at = base;
             *hits = bits;
@@ -151,14 +156,15 @@ TARGET static MMK_INLINE bool previous_block(const unsigned char *text, size_t f
                                              const mmk_probe *probes, unsigned probe_count,
                                              unsigned first, bool folds, size_t *at,
                                              uint64_t *hits) {
-    LOADED loaded = load_probes(probes, probe_count);
+    LOADED loaded;
+    load_probes(&loaded, probes, probe_count, folds);
     size_t base = stop;
     while (base - from >= MMK_BLOCK) {
         base -= MMK_BLOCK;
         MMK_FETCH(text + base - AHEAD_BYTES);
         uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
         if (bits != 0 && probe_count > first)
-            bits = more_bits(text + base, &loaded, first, probe_count, bits);
+            bits = more_bits(text + base, &loaded, first, probe_count, folds, bits);
         if (bits != 0) {
             *at = base;
             *hits = bits;

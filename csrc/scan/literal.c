@@ -17,8 +17,10 @@
 #include "scan/fold.h"
 #include "scan/linear.h"
 
-/* What a false candidate costs beside the comparison, in bytes that could have been scanned. */
-#define CANDIDATE_BYTES 64
+/* What a false candidate costs beside the comparison, in bytes that could have been scanned: as much
+ * where another probe would avoid it, less where only the linear search is left, for that is slow. */
+#define CANDIDATE_BYTES 256
+#define LAST_CANDIDATE_BYTES 16
 /* So much debt teaches nothing yet. */
 #define PATIENCE_BYTES 4096
 /* Probes are taken from so many bytes of a needle. */
@@ -84,7 +86,8 @@ static inline verdict look_at(mmk_search *search, const unsigned char *at) {
     size_t size = needle->size, same = mmk__same_size(at, needle->bytes, size, needle->fold);
     if (same == size)
         return IS_THERE;
-    search->debt += CANDIDATE_BYTES + same;
+    search->debt += search->probe_count < MMK_PROBES ? CANDIDATE_BYTES : LAST_CANDIDATE_BYTES;
+    search->debt += same;
     if (search->debt <= search->credit + PATIENCE_BYTES)
         return IS_NOT;
     search->debt = search->credit = 0;
