@@ -36,7 +36,7 @@ class Visited: ...
 class Region(Visited):
     path: str | None
     mode: str
-    _store: Any
+    _ledger: Any
     @property
     def size(self) -> int: ...
     @property
