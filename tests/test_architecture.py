@@ -382,7 +382,8 @@ def test_no_paths_or_hosts_of_one_machine():
     hosts = "|".join([r"deb\.deb" r"ian\.org", r"pypi\.org/sim" "ple", r"files\.python" "hosted"])
     pattern = re.compile(rf"(?<![\w.$}}\"*{{/-])/(?:{places})/\w|{hosts}")
     folders = ("src", "csrc", "tests", "tools", "benchmarks", "docs", "examples", ".ci", ".github")
-    kinds = {".py", ".pyi", ".pyx", ".pxd", ".c", ".h", ".sh", ".md", ".toml", ".yml", ".cfg", ""}
+    kinds = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".sh", ".md", ".toml", ".yml"}
+    kinds |= {".cfg", ""}
     found = []
     files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     for path in [*files, *ROOT.glob("*.*")]:

@@ -1765,3 +1765,5 @@ def on_displaced(callback):
 
 
 mmk_guard_on_main_fault(mmk_py_notify)
+
+include "_file.pxi"
