@@ -167,6 +167,7 @@ class Region(Visited):
     def _fault_count(self) -> int: ...
     def _take_fault(self) -> MappingFault: ...
 
+@disjoint_base
 class File:
     path: str
     mode: str
