@@ -12,7 +12,7 @@ from mmapkit.durable.locks import checked_timeout
 from mmapkit.durable.runs import total
 from mmapkit.durable.staged import Staged
 from mmapkit.durable.store import Store, store_of
-from mmapkit.durable.view import PrivateView
+from mmapkit.durable.view import PrivateMapping, open_private
 from mmapkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Target(Protocol[View]):
     def follow(self) -> None:
         """See the file as long as it is now."""
 
-    def show(self, private: PrivateView) -> View:
+    def show(self, private: PrivateMapping) -> View:
         """What the user gets of the private view."""
 
     def hide(self, shown: View) -> None:
@@ -54,7 +54,7 @@ class OfMapping:
     def follow(self) -> None:
         self.mapping.refresh()
 
-    def show(self, private: PrivateView) -> Mapping:
+    def show(self, private: PrivateMapping) -> Mapping:
         return private
 
     def hide(self, shown: Mapping) -> None:
@@ -76,7 +76,7 @@ class OfArray:
     def follow(self) -> None:
         self._array.refresh()
 
-    def show(self, private: PrivateView) -> MappedArray:
+    def show(self, private: PrivateMapping) -> MappedArray:
         return self._array._over(private)
 
     def hide(self, shown: MappedArray) -> None:
@@ -136,7 +136,7 @@ class Transaction(Generic[View]):
         self._timeout = checked_timeout(timeout)
         self._target = target
         self._mapping = target.mapping
-        self._private: PrivateView | None = None
+        self._private: PrivateMapping | None = None
         self._shown: View | None = None
         self._ended = ""
         self._size = 0  # of the file when it began
@@ -174,7 +174,7 @@ class Transaction(Generic[View]):
             if mapping.offset + mapping.size != self._size:
                 self._target.follow()
             self._mapping = self._target.mapping
-            self._private = PrivateView.over(self._mapping)
+            self._private = open_private(self._mapping)
             self._seen = store.show_pending(self._private)
             self._shown = self._target.show(self._private)
         except BaseException:
