@@ -23,23 +23,40 @@ import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Final
+
+TYPE_CHECKING = False
 
 from mmapkit.durable.files import OS, journal_path
-from mmapkit.durable.journal import Journal
-from mmapkit.durable.locks import Locks
+from mmapkit.durable.journal import Journal, bytes_of
+from mmapkit.durable.locks import (
+    ALIVE,
+    CHECKPOINT,
+    QUEUE,
+    Locks,
+    begin_applying,
+    begin_writing,
+    end_applying,
+    end_writing,
+)
+from mmapkit.durable.recovery import redo
 from mmapkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
+    from typing import Final
 
+    from mmapkit._native import File
     from mmapkit.durable.files import Files
     from mmapkit.durable.staged import Staged
     from mmapkit.mapping import Mapping
 
 __all__ = ["Store", "store_of"]
 
-# Readers hold up a commit; whoever has waited so long is told, and may commit again.
+# The journal grows up to this before it begins anew; a single commit may take more.
+MOST_JOURNAL_BYTES: Final = 64 << 20
+# How often a step of a commit is done again when something like Ctrl-C has interrupted it.
+ATTEMPTS: Final = 5
+# Closing and flushing wait so long for a transaction of somebody else.
 CLOSE_TIMEOUT_S: Final = 60.0
 
 _stores: dict[tuple[int, int, int], Store] = {}
@@ -146,9 +163,9 @@ class Store:
         """Empty the journal and, if no other process uses it, remove it."""
         if self._journal is None or self._poison is not None:
             return
-        self._locks.lock_writer(CLOSE_TIMEOUT_S)
+        begin_writing(self._locks, CLOSE_TIMEOUT_S)
         self._catch_up()
-        if not self._locks.try_alone():
+        if not self._locks.try_exclusive(ALIVE):
             return  # another process has it open, and will
         self._data.sync()
         self._journal.remove()
@@ -193,19 +210,19 @@ class Store:
 
     def _take_writer_lock(self, deadline: float | None) -> None:
         """Only the owner calls this; nobody gives the lock back while there is one."""
-        if self._writing and self._locks.writer_wanted():
+        if self._writing and self._somebody_waits():
             with self._turn:  # other processes get their turn between ours
                 self._turn.wait_for(lambda: not self._waiting and not self._leading)
                 self._give_back_writer_lock()
         if not self._writing:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._locks.lock_writer(left)
+            begin_writing(self._locks, left)
             self._writing = True
             self._catch_up()
 
     def _give_back_writer_lock(self) -> None:
         self._writing = False
-        self._locks.unlock_writer()
+        end_writing(self._locks)
 
     def end(self) -> None:
         """The open transaction is over; the next thread may begin."""
