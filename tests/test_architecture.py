@@ -98,6 +98,8 @@ EDGES = {
         "passes",
         "passes.*",
     },
+    "durable": set(),
+    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"},
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
     "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
