@@ -38,7 +38,7 @@ from mmapkit.durable.locks import (
     end_applying,
     end_writing,
 )
-from mmapkit.durable.recovery import redo
+from mmapkit.durable.recovery import recover_alone, redo
 from mmapkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _join(mapping: Mapping, files: Files) -> Store:
     data = files.open(path, "r+")
     try:
         identity = data.identity()
-        if identity != files.identity_of(mapping):
+        if not os.path.samestat(os.fstat(data.fileno()), os.fstat(mapping.fileno())):
             raise OSError(
                 errno.ESTALE,
                 "another file has this name now: what is mapped has none, and no journal",
@@ -117,7 +117,7 @@ class Store:
         self.process = os.getpid()
         self._files = files
         self._data = data
-        self._locks = Locks(data)
+        self._locks = Locks(files.open(path, "r+"))
         self._journal: Journal | None = None
         self._turn = threading.Condition(threading.Lock())
         # All of these are changed under `_turn`.
@@ -177,6 +177,7 @@ class Store:
             self._journal.close()
             self._journal = None
         self._data.close()
+        self._locks.close()
 
     # --- one transaction at a time ----------------------------------------------------------
 
@@ -247,12 +248,36 @@ class Store:
 
     # --- what others did --------------------------------------------------------------------
 
+    def _somebody_waits(self) -> bool:
+        """Whether another process wants to write."""
+        if not self._locks.try_exclusive(QUEUE):
+            return True
+        self._locks.unlock(QUEUE)
+        return False
+
     def _catch_up(self) -> None:
         """Take in what other processes committed; the writer lock is held."""
         if self._journal is None:
             self._journal = self._opened_journal()
-        elif not self._journal.catch_up():
-            self._redo()
+        else:
+            self._journal.catch_up()
+        journal = self._journal
+        if not journal.applied:  # somebody died before he had
+            begin_applying(self._locks, CLOSE_TIMEOUT_S)
+            try:
+                redo(journal, self._data)
+            finally:
+                end_applying(self._locks)
+        if journal.data_size != self._data.size():  # longer or shorter without a transaction
+            self._locks.wait(self._checkpoint, CLOSE_TIMEOUT_S, "a snapshot", CHECKPOINT)
+
+    def _opened_journal(self) -> Journal:
+        """Open the journal, or make one; what is left of processes that died is recovered first."""
+        path = journal_path(self.path)
+        if self._locks.try_exclusive(ALIVE) and self._files.exists(path):
+            recover_alone(self.path, self._data, self._files)
+        self._locks.try_shared(ALIVE)
+        return Journal.open_or_create(self._files, path, self._data)
 
     def file_bytes(self) -> int:
         """The size of the data file now."""
@@ -286,6 +311,7 @@ class Store:
         """
         self._require_healthy()
         self._allocate(staged)
+        grown = staged.size_after > staged.size_before
         with self._turn:
             if seen != self._failures:
                 raise OSError(
@@ -295,7 +321,7 @@ class Store:
                     self.path,
                 )
             self._waiting.append(staged)
-            if staged.small and self._wanting:
+            if staged.whole and not grown and self._wanting:
                 staged.released = True
                 self._owner = None
                 self._turn.notify_all()
@@ -307,8 +333,8 @@ class Store:
         if grown <= 0 and self._data.allocated() >= staged.size_before:
             return  # no holes
         try:
-            for offset, length in staged.file_runs:
-                self._data.allocate(offset, length)
+            for at in range(0, len(staged.runs), 2):
+                self._data.allocate(staged.runs[at], staged.runs[at + 1])
             if grown > 0:
                 self._data.allocate(staged.size_before, grown)
         except UnsupportedError:
@@ -362,13 +388,14 @@ class Store:
         """Steps 3 to 7 of the module's text; returns what tried to interrupt them."""
         journal = self._journal
         assert journal is not None
-        self._make_room(sum(staged.nbytes for staged in batch))
         begin_applying(self._locks, timeout)
         try:
+            commits = [staged.commit() for staged in batch]
+            self._make_room(bytes_of(commits))
             try:
-                journal.append(batch)
+                journal.append(commits)
             except BaseException:
-                journal.undo_append()
+                self._completed(journal.undo_append)
                 raise
             # Ctrl-C comes too late from here on: it is heard when all of this is done.
             interrupted = None
@@ -396,13 +423,14 @@ class Store:
 
     def _apply(self, batch: list[Staged]) -> None:
         """Write into the data file what the journal holds by now."""
+        if not all(staged.whole for staged in batch):
+            assert self._journal is not None
+            redo(self._journal, self._data)
+            return
         for staged in batch:
             if staged.size_after > staged.size_before:
                 self._data.resize(staged.size_after)
-            for piece in staged.written():
-                self._data.write_runs(piece.runs, piece.payload)
-            if staged.size_after < staged.size_before:
-                self._data.resize(staged.size_after)
+            self._data.write_runs(staged.runs, staged.payload())
 
     def _poison_with(self, error: OSError) -> None:
         """From now on nothing on this file claims success, until it is opened again."""
@@ -416,27 +444,27 @@ class Store:
         """See that the journal takes so many bytes more, with the least of work."""
         journal = self._journal
         assert journal is not None
-        if not journal.has_room(nbytes) and not journal.extend(nbytes):
+        if not journal.room(nbytes) and journal.capacity >= MOST_JOURNAL_BYTES:
             self._checkpoint()
-            if not journal.has_room(nbytes):
-                journal.extend(nbytes, beyond=True)
+        if not journal.room(nbytes):
+            journal.extend(nbytes)
 
-    def _checkpoint(self) -> None:
-        """Have everything on the disk in the data file, and begin the journal anew; unless a
+    def _checkpoint(self) -> bool:
+        """Have everything on the disk in the data file, and begin the journal anew; False if a
         snapshot needs what the journal has."""
         journal = self._journal
         assert journal is not None
         if not self._locks.try_exclusive(CHECKPOINT):
-            return
+            return False
         try:
-            self._completed(self._data.sync)
-            self._completed(lambda: journal.checkpoint(self._data.size()))
+            self._completed(lambda: journal.checkpoint(self._data))
         finally:
             self._locks.unlock(CHECKPOINT)
+        return True
 
     def flushed(self, mapping: Mapping) -> None:
         """Plain stores of a mapping have reached the disk: forget frames that could undo them."""
-        if self.process != os.getpid() or self._journal is None or self._journal.empty:
+        if self.process != os.getpid() or self._journal is None:
             return
         if self._owner == threading.get_ident():  # inside a transaction
             self._checkpoint()

@@ -7,9 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from mmapkit.durable.changes import changed_runs
+from mmapkit.durable.changes import changed_runs, total_bytes
 from mmapkit.durable.locks import checked_timeout
-from mmapkit.durable.runs import total
 from mmapkit.durable.staged import Staged
 from mmapkit.durable.store import Store, store_of
 from mmapkit.durable.view import PrivateMapping, open_private
@@ -220,7 +219,7 @@ class Transaction(Generic[View]):
         """Bytes of the pages that were changed so far; whole pages, as they will be written."""
         self._require_open("count what it changed")
         assert self._private is not None
-        return total(changed_runs(self._private, self._mapping))
+        return total_bytes(changed_runs(self._private, self._mapping))
 
     def commit(self) -> None:
         """Make all changes durable and visible, then end the transaction.
@@ -245,11 +244,12 @@ class Transaction(Generic[View]):
         assert private is not None
         if private.closed:
             raise ValueError(f"the view of {mapping.path!r} was closed: roll back")
-        grown = private.size != mapping.size
+        size_after = mapping.offset + private._size_after
+        grown = private._size_after > mapping.size
         runs = changed_runs(private, mapping)
         if runs or grown:
             self._require_whole(store)
-            size_after = mapping.offset + private.size if grown else self._size
+            size_after = size_after if grown else self._size
             staged = Staged(mapping, private, runs, self._size, size_after)
             try:
                 store.commit(staged, self._seen, self._timeout)
