@@ -18,13 +18,12 @@ the journal begins anew. Only then are the frames not needed any more.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
 import time
 import weakref
-
-TYPE_CHECKING = False
 
 from mmapkit.durable.files import OS, journal_path
 from mmapkit.durable.journal import Journal, bytes_of
@@ -41,6 +40,7 @@ from mmapkit.durable.locks import (
 from mmapkit.durable.recovery import recover_alone, redo
 from mmapkit.errors import UnsupportedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
@@ -144,10 +144,9 @@ class Store:
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
-        try:
+        # Nobody can be told; the journal stays, and recovery does what is missing.
+        with contextlib.suppress(OSError):
             self._close_if_unused()
-        except OSError:
-            pass  # nobody can be told; the journal stays, and recovery does what is missing
 
     def _close_if_unused(self) -> None:
         with _stores_lock:
