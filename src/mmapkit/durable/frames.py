@@ -696,7 +696,7 @@ def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
     """
     if len(head) < HEADER_BYTES:  # type: ignore[arg-type]
         return False
-    crc, previous, magic, journal, generation, sequence, size, synced, _, flags, _, length = (
+    crc, previous, magic, journal, generation, sequence, size, applied, _, flags, _, length = (
         _FRAME.unpack_from(head)
     )
     if magic != FRAME_MAGIC or not same_journal(journal, slot.journal):
@@ -707,7 +707,7 @@ def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
         return False
     tail.position += padded(length)
     tail.chain = crc
-    tail.synced = synced
+    tail.applied = applied
     if flags & LAST:
         tail.sequence, tail.size, tail.index = sequence, size, 0
     else:

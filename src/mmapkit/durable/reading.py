@@ -15,6 +15,7 @@ import errno
 import os
 import threading
 import weakref
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mmapkit._native import File
 from mmapkit.durable.files import OS, journal_path
@@ -31,26 +32,27 @@ from mmapkit.durable.view import follow_bytes
 from mmapkit.errors import RecoveryNeeded, UnsupportedError
 from mmapkit.mapping import Mapping
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
     from mmapkit.array import MappedArray
 
-__all__ = ["Reader", "Reading", "reader_of", "require_outside"]
+Target = TypeVar("Target", Mapping, "MappedArray")
 
-class Reading:
+__all__ = ["Reader", "Reading", "file_of", "reader_of", "require_outside", "require_same"]
+
+class Reading(Generic[Target]):
     """A section in which one committed state is read; see `Mapping.reading`. A context manager."""
 
     __slots__ = ("_entered", "_target", "_timeout")
 
-    def __init__(self, target: Mapping | MappedArray, timeout: float | None) -> None:
+    def __init__(self, target: Target, timeout: float | None) -> None:
         """Read `target`; to be entered, also several times."""
         self._target = target
         self._timeout = checked_timeout(timeout)
         self._entered: list[Reader] = []
 
-    def __enter__(self) -> Mapping | MappedArray:
+    def __enter__(self) -> Target:
         """Wait for a commit that is under way, and return what is read."""
         target = self._target
         reader = reader_of(_mapping_of(target))
@@ -169,7 +171,7 @@ def _follow(target: Mapping | MappedArray) -> None:
 
 
 def _complete(mapping: Mapping, timeout: float | None) -> None:
-    """Have this process' writer do what another did not come to; that is the first thing it does."""
+    """Have this process' writer do what another did not come to: it always does so first."""
     from mmapkit.durable.store import store_of
 
     store = store_of(mapping)
