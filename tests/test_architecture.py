@@ -80,6 +80,9 @@ EDGES = {
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
+    "durable": set(),
+    "durable.*": {"_native", "array", "durable.*", "errors", "formats", "formats.*", "growing"}
+    | {"mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {

@@ -36,6 +36,7 @@ class Visited: ...
 class Region(Visited):
     path: str | None
     mode: str
+    _ledger: Any
     @property
     def size(self) -> int: ...
     @property
