@@ -81,7 +81,7 @@ EDGES = {
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
     "durable": set(),
-    "durable.*": {"_native", "array", "durable.*", "errors", "formats", "formats.*", "growing"}
+    "durable.*": {"_journal", "_native", "array", "durable.*", "errors", "formats", "formats.*", "growing"}
     | {"mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
@@ -98,8 +98,6 @@ EDGES = {
         "passes",
         "passes.*",
     },
-    "durable": set(),
-    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"},
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
     "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
