@@ -35,6 +35,7 @@ EDGES = {
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"_native"},
     "_lines": {"_native", "_scan", "errors"},
+    "_journal": {"_native"},
     "cores": set(),
     "text": set(),
     "text.windows": {"_scan", "cores", "errors", "mapping", "passes.*", "residency"},
@@ -155,6 +156,7 @@ INCLUDES = {
     "guard": ("mmk/", "guard/", "os/"),
     "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
     "lines": ("mmk/table.h",),
+    "journal": ("mmk/checksum.h", "journal/", "os/compiler.h"),
 }
 STANDARD_C = {
     f"{name}.h"
