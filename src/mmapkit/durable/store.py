@@ -18,13 +18,12 @@ the journal begins anew. Only then are the frames not needed any more.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
 import time
 import weakref
-
-TYPE_CHECKING = False
 
 from mmapkit.durable.files import OS, journal_path
 from mmapkit.durable.journal import Journal, bytes_of
@@ -38,9 +37,10 @@ from mmapkit.durable.locks import (
     end_applying,
     end_writing,
 )
-from mmapkit.durable.recovery import recover_alone, redo
+from mmapkit.durable.recovery import become_alive, redo
 from mmapkit.errors import UnsupportedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
@@ -144,10 +144,9 @@ class Store:
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
-        try:
+        # Nobody can be told; the journal stays, and recovery does what is missing.
+        with contextlib.suppress(OSError):
             self._close_if_unused()
-        except OSError:
-            pass  # nobody can be told; the journal stays, and recovery does what is missing
 
     def _close_if_unused(self) -> None:
         with _stores_lock:
@@ -273,11 +272,8 @@ class Store:
 
     def _opened_journal(self) -> Journal:
         """Open the journal, or make one; what is left of processes that died is recovered first."""
-        path = journal_path(self.path)
-        if self._locks.try_exclusive(ALIVE) and self._files.exists(path):
-            recover_alone(self.path, self._data, self._files)
-        self._locks.try_shared(ALIVE)
-        return Journal.open_or_create(self._files, path, self._data)
+        become_alive(self._files, self.path, self._data, self._locks)
+        return Journal.open_or_create(self._files, journal_path(self.path), self._data)
 
     def file_bytes(self) -> int:
         """The size of the data file now."""

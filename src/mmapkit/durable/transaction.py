@@ -273,7 +273,8 @@ class Transaction(Generic[View]):
     def _require_open(self, what: str) -> Store:
         if self._ended:
             raise ValueError(
-                f"the transaction on {self._mapping.path!r} has ended ({self._ended}): cannot {what}"
+                f"the transaction on {self._mapping.path!r} has ended ({self._ended}): "
+                f"cannot {what}"
             )
         if self._store is None:
             raise ValueError(
