@@ -98,7 +98,7 @@ EDGES = {
     },
     "durable": set(),
     "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"}
-    | {"array", "formats.*", "growing", "mapping"},
+    | {"array", "formats", "formats.*", "growing", "mapping", "views"},
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
     "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},

@@ -713,9 +713,3 @@ def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
     else:
         tail.index += 1
     return True
-
-
-def unmarked(table: bytes) -> bytes:
-    """Return the runs of a run table as int64 pairs of this machine, as `File.write_runs` takes."""
-    numbers = runs_of(table)
-    return struct.pack(f"={len(numbers)}q", *(number & ~NEW for number in numbers))

@@ -127,6 +127,8 @@ class Journal:
         Whether everything up to the tail has been applied to the data file, as far as is known.
     capacity : int
         Bytes of the journal that are written already.
+    file : File
+        The journal itself.
     """
 
     def __init__(self, files: Files, path: str, file: File, slot: frames.Slot) -> None:
@@ -135,8 +137,8 @@ class Journal:
         self.slot = slot
         self.applied = False
         self.capacity = file.size()
-        self._files = files
-        self._file = file
+        self.files = files
+        self.file = file
         self._tail = frames.tail_of(slot)
         self._undo: frames.Tail | None = None
         self._applied_sequence = slot.sequence
@@ -214,13 +216,13 @@ class Journal:
 
     def close(self) -> None:
         """Give the file back; the journal stays."""
-        self._file.close()
+        self.file.close()
 
     def remove(self) -> None:
         """Remove the journal: all of it is applied, the data is synced, nobody else is there."""
-        self._file.close()
-        self._files.remove(self.path)
-        self._files.sync_directory(self.path)
+        self.file.close()
+        self.files.remove(self.path)
+        self.files.sync_directory(self.path)
 
     # --- where it is ------------------------------------------------------------------------
 
@@ -280,13 +282,13 @@ class Journal:
                 )  # fmt: skip
             else:
                 for _ in self._frames_of(commit, sequence, tail, parts):
-                    self._file.write(start, *parts)
+                    self.file.write(start, *parts)
                     start = tail.position
                     parts.clear()
             self._recent += memoryview(commit.runs).cast("q")[-2 * RECENT_WITNESSES :: 2].tolist()
         del self._recent[:-RECENT_WITNESSES]
         if parts:
-            self._file.write(start, *parts)
+            self.file.write(start, *parts)
         self._tail = tail
         return tail.sequence
 
@@ -310,11 +312,11 @@ class Journal:
 
     def sync(self) -> None:
         """Make what was appended durable. After an OSError nobody knows what is: stop using it."""
-        self._file.sync()
+        self.file.sync()
 
     def mark_applied(self) -> None:
         """Say that everything up to the tail has been applied; not synced, and need not be."""
-        self._file.write(self._tail.position, frames.pack_marker(self.slot, self._tail))
+        self.file.write(self._tail.position, frames.pack_marker(self.slot, self._tail))
         self._applied_sequence = self._tail.sequence
         self._undo = None
         self.applied = True
@@ -331,16 +333,16 @@ class Journal:
             return
         self._tail, self._undo = self._undo, None
         self.mark_applied()  # over the head of its first frame
-        self._file.sync()
+        self.file.sync()
 
     # --- others -----------------------------------------------------------------------------
 
     def is_applied(self) -> bool:
         """Look whether the tail is marked now; `catch_up()` first, if others may have appended."""
-        marker = frames.read_marker(self._file.read(self._tail.position, frames.MARKER_BYTES))
-        if marker is not None and marks(marker, self.slot, self._tail):
+        marker = frames.read_marker(self.file.read(self._tail.position, frames.MARKER_BYTES))
+        self.applied = marker is not None and marks(marker, self.slot, self._tail)
+        if self.applied:
             self._applied_sequence = self._tail.sequence
-            self.applied = True
         return self.applied
 
     def catch_up(self) -> list[Entry]:
@@ -357,23 +359,19 @@ class Journal:
         """
         if self._read_other_slot() != self._other_slot:
             self._follow()
-        if self.is_applied_at_tail():
+        if self.is_applied():
             return []
-        self.applied = False
-        found = self._read_on(self._tail)
+        found = self._read_on()
         self.is_applied()
         return found
 
-    def is_applied_at_tail(self) -> bool:
-        """`is_applied()`, from what is in the file only."""
-        self.applied = False
-        return self.is_applied()
-
-    def _read_on(self, tail: frames.Tail) -> list[Entry]:
-        """Read complete commits from a tail on, which moves behind them."""
-        self.capacity = self._file.size()
+    def _read_on(self) -> list[Entry]:
+        """Read complete commits from the tail on, which moves behind them."""
+        self.capacity = self.file.size()
         try:
-            found = list(entries_from(frames.Window(self._file, self.capacity), self.slot, tail))
+            found = list(
+                entries_from(frames.Window(self.file, self.capacity), self.slot, self._tail)
+            )
         except JournalError as error:
             raise JournalError(f"{self.path!r}: {error}") from None
         for entry in found:
@@ -381,23 +379,12 @@ class Journal:
         del self._recent[:-RECENT_WITNESSES]
         return found
 
-    def pending(self) -> list[Entry]:
-        """Read all commits of this generation that nobody is known to have applied."""
-        tail = frames.tail_of(self.slot)
-        found = self._read_on(tail)
-        self._tail = tail
-        return [entry for entry in found if entry.sequence > tail.applied]
-
-    def read_into(self, position: int, buffer: Any) -> int:
-        """Read bytes of the journal."""
-        return self._file.read_into(position, buffer)
-
     def _read_other_slot(self) -> bytes:
         """What changes with a checkpoint: the head of the slot that does not count now."""
-        return self._file.read((1 - self.slot.place) * frames.SLOT_BYTES, 64)
+        return self.file.read((1 - self.slot.place) * frames.SLOT_BYTES, 64)
 
     def _follow(self) -> None:
-        slot = slot_of(self._file, self.path)
+        slot = slot_of(self.file, self.path)
         if slot.generation != self.slot.generation:
             self.slot = slot
             self._tail = frames.tail_of(slot)
@@ -417,10 +404,10 @@ class Journal:
         wanted = max(2 * self.capacity, self._tail.position + byte_count + frames.SECTOR_BYTES)
         wanted = -(-wanted // frames.SLOT_BYTES) * frames.SLOT_BYTES
         try:
-            _fill(self._file, self.capacity, wanted)
-            self._file.sync()
+            _fill(self.file, self.capacity, wanted)
+            self.file.sync()
         except OSError:
-            self._file.resize(self.capacity)
+            self.file.resize(self.capacity)
             raise
         self.capacity = wanted
 
@@ -439,9 +426,9 @@ class Journal:
             1 - old.place, old.journal, old.generation + 1, inode, birth_ns, size,
             self._tail.sequence, _witnesses(data, size, self._recent),
         )  # fmt: skip
-        self._file.write(slot.offset, frames.pack_slot(slot))
+        self.file.write(slot.offset, frames.pack_slot(slot))
         # Before the marker takes the place of the old generation's first frame.
-        self._file.sync()
+        self.file.sync()
         self.slot = slot
         self._other_slot = self._read_other_slot()
         self._tail = frames.tail_of(slot)

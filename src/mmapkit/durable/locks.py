@@ -35,6 +35,7 @@ __all__ = [
     "GATE",
     "QUEUE",
     "READERS",
+    "RECOVERY",
     "WRITER",
     "Locks",
     "begin_applying",
@@ -52,7 +53,8 @@ END_OF_COMMIT: Final = "the end of a commit"
 FIRST_BYTE: Final = 1 << 62
 # ALIVE: shared by everybody who may write; who gets it exclusively is alone with the file.
 # CHECKPOINT: shared by a snapshot, which needs that the journal keeps what it has.
-QUEUE, WRITER, GATE, READERS, ALIVE, CHECKPOINT = range(6)
+# RECOVERY: held exclusively while finding out whether anybody is alive, and while becoming so.
+QUEUE, WRITER, GATE, READERS, ALIVE, CHECKPOINT, RECOVERY = range(7)
 
 # Between two attempts: what is held briefly comes soon, what is held long costs little to wait for.
 SHORTEST_PAUSE_S: Final = 20e-6
