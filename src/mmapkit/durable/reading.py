@@ -28,6 +28,7 @@ from mmapkit.durable.locks import (
     end_reading,
     try_reading,
 )
+from mmapkit.durable.recovery import before_open
 from mmapkit.durable.view import follow_bytes
 from mmapkit.errors import RecoveryNeeded, UnsupportedError
 from mmapkit.mapping import Mapping
@@ -119,7 +120,7 @@ class Reader:
         except RecoveryNeeded:
             if mapping.mode in ("r", "c"):
                 raise
-            _complete(mapping, timeout)
+            before_open(self.locks.file.path, "r+")
             self.locks.wait(self._try_enter, timeout, END_OF_COMMIT, GATE)
 
     def leave(self) -> None:
@@ -153,12 +154,7 @@ class Reader:
         data = self.locks.file
         self._journal = journal = following(self._journal, OS, self._journal_path, data)
         if journal is not None and not journal.is_applied():
-            raise RecoveryNeeded(
-                errno.EAGAIN,
-                "a commit was interrupted before all of it was in the file; opening the file with "
-                "mode 'r+', or mmapkit.recover(), completes it",
-                data.path,
-            )
+            before_open(data.path, "r")  # which looks closer
 
 
 def _follow(target: Mapping | MappedArray) -> None:
@@ -172,15 +168,6 @@ def _follow(target: Mapping | MappedArray) -> None:
         follow_rows(target)
         mapping = target.mapping
     mapping._followed = mapping._file_size()
-
-
-def _complete(mapping: Mapping, timeout: float | None) -> None:
-    """Have this process' writer do what another did not come to: it always does so first."""
-    from mmapkit.durable.store import store_of
-
-    store = store_of(mapping)
-    store.begin(timeout)
-    store.end()
 
 
 # --- which reader ---------------------------------------------------------------------------------
