@@ -12,10 +12,16 @@ from mmapkit.durable.journal import marks, require_same_file, slot_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from mmapkit._native import File
     from mmapkit.durable.files import Files
 
 __all__ = ["Following", "following"]
+
+
+# Up to where the second slot says which generation it begins.
+_HEADS_BYTES: Final = frames.SLOT_BYTES + frames.MARKER_BYTES
 
 
 class Following:
@@ -35,38 +41,45 @@ class Following:
         """Take over an open journal; JournalError if it belongs to another file than `data`."""
         self.file = file
         self.inode = file.identity()[:2]
-        self._heads = self._read_heads()
+        self._heads = file.read(0, _HEADS_BYTES)
+        self._marker = b""  # at the tail, when it was last applied
         self.slot = slot_of(file, file.path)
         require_same_file(self.slot, data, file.path)
         self.tail = frames.tail_of(self.slot)
 
     def is_applied(self) -> bool:
         """Look whether everything is in the data file; if not, somebody died on the way."""
-        heads = self._read_heads()
-        if heads != self._heads:  # a checkpoint
+        read = self.file.read
+        heads, marker = read(0, _HEADS_BYTES), read(self.tail.position, frames.MARKER_BYTES)
+        if marker == self._marker and _same_heads(heads, self._heads):
+            return True
+        if not _same_heads(heads, self._heads):  # a checkpoint
             slot = slot_of(self.file, self.file.path)
             if slot.generation != self.slot.generation:
                 self.slot, self.tail = slot, frames.tail_of(slot)
             self._heads = heads
         tail = self.tail.copy()
         while True:
-            data = self.file.read(tail.position, frames.HEADER_BYTES)
-            marker = frames.read_marker(data[: frames.MARKER_BYTES])
-            if marker is not None and marks(marker, self.slot, tail):
-                self.tail = tail
+            data = read(tail.position, frames.HEADER_BYTES)
+            found = frames.read_marker(data[: frames.MARKER_BYTES])
+            if found is not None and marks(found, self.slot, tail):
+                self.tail, self._marker = tail, data[: frames.MARKER_BYTES]
                 return True
             if not frames.step_over(data, self.slot, tail):
                 return False
 
-    def _read_heads(self) -> tuple[bytes, bytes]:
-        """What changes with a checkpoint."""
-        read = self.file.read
-        return read(0, frames.MARKER_BYTES), read(frames.SLOT_BYTES, frames.MARKER_BYTES)
+
+def _same_heads(heads: bytes, others: bytes) -> bool:
+    """Whether the slots begin with the same bytes: a checkpoint changes those of one."""
+    first = frames.MARKER_BYTES
+    return heads[:first] == others[:first] and heads[-first:] == others[-first:]
 
 
 def following(known: Following | None, files: Files, path: str, data: File) -> Following | None:
     """Return the journal that lies at `path` now, if there is one: the known one, unless it was
     removed since."""
+    if known is None and not os.access(path, os.F_OK):  # sooner than an exception
+        return None
     try:
         now = os.stat(path)
     except FileNotFoundError:

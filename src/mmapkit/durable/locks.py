@@ -199,12 +199,13 @@ def try_reading(locks: Locks, *, inside: bool = False) -> bool:
     With `inside` the lock is held already, for another thread: then it only tells whether one more
     may join. Who does not ask would keep a commit waiting for ever, thread after thread.
     """
-    if not locks.try_shared(GATE):
+    file = locks.file
+    if not file.try_lock(FIRST_BYTE + GATE, 1, False):
         return False
     try:
-        return inside or locks.try_shared(READERS)
+        return inside or file.try_lock(FIRST_BYTE + READERS, 1, False)
     finally:
-        locks.unlock(GATE)
+        file.unlock(FIRST_BYTE + GATE, 1)
 
 
 def begin_reading(locks: Locks, timeout: float | None) -> None:

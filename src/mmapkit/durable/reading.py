@@ -28,6 +28,7 @@ from mmapkit.durable.locks import (
     end_reading,
     try_reading,
 )
+from mmapkit.durable.recovery import before_open
 from mmapkit.durable.view import follow_bytes
 from mmapkit.errors import RecoveryNeeded, UnsupportedError
 from mmapkit.mapping import Mapping
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 Target = TypeVar("Target", Mapping, "MappedArray")
 
-__all__ = ["Reader", "Reading", "file_of", "reader_of", "require_outside", "require_same"]
+__all__ = ["Reader", "Reading", "file_of", "open_file", "reader_of", "require_outside"]
+
 
 class Reading(Generic[Target]):
     """A section in which one committed state is read; see `Mapping.reading`. A context manager."""
@@ -55,10 +57,18 @@ class Reading(Generic[Target]):
     def __enter__(self) -> Target:
         """Wait for a commit that is under way, and return what is read."""
         target = self._target
-        reader = reader_of(_mapping_of(target))
-        reader.enter(_mapping_of(target), self._timeout)
+        mapping = target if isinstance(target, Mapping) else target.mapping
+        if mapping.backend == "read":
+            raise UnsupportedError(
+                errno.ENOTSUP,
+                "the bytes were read into memory: with backend='read' no commit is seen",
+                mapping.path,
+            )
+        reader = reader_of(mapping)
+        reader.enter(mapping, self._timeout)
         try:
-            _follow(target)
+            if mapping._file_size() != mapping._followed:
+                _follow(target)
         except BaseException:
             reader.leave()
             raise
@@ -105,11 +115,12 @@ class Reader:
             self._depths[thread] = depth + 1
             return
         try:
-            self.locks.wait(self._try_enter, timeout, END_OF_COMMIT, GATE)
+            if not self._try_enter():
+                self.locks.wait(self._try_enter, timeout, END_OF_COMMIT, GATE)
         except RecoveryNeeded:
             if mapping.mode in ("r", "c"):
                 raise
-            _complete(mapping, timeout)
+            before_open(self.locks.file.path, "r+")
             self.locks.wait(self._try_enter, timeout, END_OF_COMMIT, GATE)
 
     def leave(self) -> None:
@@ -143,40 +154,20 @@ class Reader:
         data = self.locks.file
         self._journal = journal = following(self._journal, OS, self._journal_path, data)
         if journal is not None and not journal.is_applied():
-            raise RecoveryNeeded(
-                errno.EAGAIN,
-                "a commit was interrupted before all of it was in the file; opening the file with "
-                "mode 'r+', or mmapkit.recover(), completes it",
-                data.path,
-            )
-
-
-def _mapping_of(target: Mapping | MappedArray) -> Mapping:
-    return target if isinstance(target, Mapping) else target.mapping
+            before_open(data.path, "r")  # which looks closer
 
 
 def _follow(target: Mapping | MappedArray) -> None:
-    """See the file as long as it is now, if that has changed."""
-    mapping = _mapping_of(target)
-    size = mapping._file_size()
-    if size == mapping._followed:
-        return
+    """See the file as long as it is now."""
     if isinstance(target, Mapping):
         follow_bytes(target)
+        mapping = target
     else:
         from mmapkit.durable.growth import follow_rows  # numpy
 
         follow_rows(target)
-    _mapping_of(target)._followed = size
-
-
-def _complete(mapping: Mapping, timeout: float | None) -> None:
-    """Have this process' writer do what another did not come to: it always does so first."""
-    from mmapkit.durable.store import store_of
-
-    store = store_of(mapping)
-    store.begin(timeout)
-    store.end()
+        mapping = target.mapping
+    mapping._followed = mapping._file_size()
 
 
 # --- which reader ---------------------------------------------------------------------------------
@@ -195,9 +186,9 @@ def reader_of(mapping: Mapping) -> Reader:
     UnsupportedError
         If the mapping has no file that others could commit to.
     """
-    mapping._require_open_for("read one state of it")
     reader: Reader | None = mapping._reader
     if reader is None or reader.locks.closed:  # in a child that was forked since
+        mapping._require_open_for("read one state of it")
         with _readers_lock:
             reader = mapping._reader = _joined(mapping)
     return reader
@@ -205,18 +196,13 @@ def reader_of(mapping: Mapping) -> Reader:
 
 def _joined(mapping: Mapping) -> Reader:
     path = file_of(mapping)
-    data = File(path, "r")
-    try:
-        require_same(data, mapping)
-        key = data.identity()[:2]
-        reader = _readers.get(key)
-        if reader is None or reader.locks.closed:
-            reader = _readers[key] = Reader(path, data)
-        else:
-            data.close()
-    except BaseException:
+    data = open_file(path, mapping)
+    key = data.identity()[:2]
+    reader = _readers.get(key)
+    if reader is None or reader.locks.closed:
+        reader = _readers[key] = Reader(path, data)
+    else:
         data.close()
-        raise
     return reader
 
 
@@ -226,12 +212,6 @@ def file_of(mapping: Mapping) -> str:
         raise UnsupportedError(
             errno.ENOTSUP, "anonymous memory has no file, to which others could commit"
         )
-    if mapping.backend == "read":
-        raise UnsupportedError(
-            errno.ENOTSUP,
-            "the bytes were read into memory, with backend='read': what others commit is not seen",
-            mapping.path,
-        )
     if mapping.path is None:
         raise UnsupportedError(
             errno.ENOTSUP, "the file was opened without a name, beside which a journal could lie"
@@ -239,17 +219,19 @@ def file_of(mapping: Mapping) -> str:
     return os.path.realpath(mapping.path)
 
 
-def require_same(file: File, mapping: Mapping) -> None:
-    """Raise unless a file that was opened by its name is the one that is mapped."""
-    if os.name != "posix":  # where a mapped file is not replaced
-        return
-    mapped = os.fstat(mapping.fileno())
-    if (mapped.st_dev, mapped.st_ino) != file.identity()[:2]:
-        raise OSError(
-            errno.ESTALE,
-            f"{os.strerror(errno.ESTALE)}: another file has this name by now; open it again",
-            mapping.path,
-        )
+def open_file(path: str, mapping: Mapping) -> File:
+    """Open a mapping's file by its name; OSError unless it is the one that is mapped."""
+    file = File(path, "r")
+    if os.name == "posix":  # elsewhere no other takes the name of a file that is mapped
+        mapped = os.fstat(mapping.fileno())
+        if (mapped.st_dev, mapped.st_ino) != file.identity()[:2]:
+            file.close()
+            raise OSError(
+                errno.ESTALE,
+                f"{os.strerror(errno.ESTALE)}: another file has this name by now; open it again",
+                mapping.path,
+            )
+    return file
 
 
 def require_outside(identity: tuple[int, ...], path: str) -> None:

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 
-from mmapkit.durable.changes import method
 from mmapkit.errors import UnsupportedError
 from mmapkit.mapping import Descriptor, Mapping
 
@@ -139,9 +138,16 @@ class PrivateMapping(Mapping):
         self._ended = True
         if self.closed:
             return
-        if self._views_left() and method() != "compare":
-            self._discard(self._changes(method()))
+        if self._views_left():
+            self._show_file()
         self.close(defer=True)
+
+    def _show_file(self) -> None:
+        """Have kept views show the file again, where the system can drop private pages."""
+        from mmapkit.durable.changes import method
+
+        if method() != "compare":  # which needs the file's mapping, and finds what is different
+            self._discard(self._changes(method()))
 
 
 def follow_bytes(mapping: Mapping) -> None:
