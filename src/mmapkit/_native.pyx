@@ -279,6 +279,7 @@ cdef class Region(Visited):
     cdef object __weakref__
     cdef readonly object path
     cdef readonly str mode
+    cdef public object _store  # of transactions: is told of flush and close; None without any
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -496,6 +497,8 @@ cdef class Region(Visited):
             raise self._busy(status, "close")
         with nogil:
             mmk_region_close_finish(&self.c)
+        if self._store is not None:
+            self._store.leave(self)
         if lost is not None:
             raise lost
         if mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
@@ -1366,6 +1369,8 @@ cdef class Region(Visited):
             raise ValueError(f"level must be 'async', 'os' or 'disk', not {level!r}")
         ensure_guard()
         self._on_range(offset, length, flush_range, _LEVELS[level], "flush")
+        if self._store is not None and level == "disk":
+            self._store.flushed(self)
 
     def advise(self, str advice not None, offset=0, length=None):
         """Give the OS a hint on how a range will be used; any range, see `supported_advice()`.
@@ -1765,3 +1770,5 @@ def on_displaced(callback):
 
 
 mmk_guard_on_main_fault(mmk_py_notify)
+
+include "_file.pxi"

@@ -29,6 +29,7 @@ from mmapkit.residency import estimate
 from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
+    from mmapkit.durable.transaction import Transaction
     from mmapkit.growing import Growth
     from mmapkit.mapping import type_of_file
     from mmapkit.passes.running import Blocks
@@ -496,6 +497,36 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
 
         self._growing()
         return follow(self, poll_s, timeout_s, start)
+
+    # --- all or nothing ---------------------------------------------------------------------
+
+    def transaction(self, *, timeout: float | None = 10.0) -> Transaction[MappedArray]:
+        """Change the array in many places and make all of it durable, or none.
+
+        Entering the transaction gives a private, writable MappedArray of the same elements;
+        everybody else keeps seeing the old ones. Leaving the block commits all that was changed,
+        with one wait for the disk; an exception rolls back. `append()` and `resize()` of the
+        private array are a part of it.
+
+        See `Mapping.transaction` for the parameter, the errors, and what others see meanwhile.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.create_array("counts.npy", 4, "i8") as a:
+        ...     with a.transaction() as private:
+        ...         private[1:3] += 5
+        ...     a[:].tolist()
+        [0, 5, 5, 0]
+        """
+        from mmapkit.durable.transaction import of_array
+
+        self._require_open()
+        return of_array(self, timeout)
+
+    def _over(self, mapping: Mapping) -> MappedArray:
+        """The same array in another mapping of the same bytes."""
+        return MappedArray(mapping, self._layout)
 
     # --- many rows at once --------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmapkit.durable.store import Store
+    from mmapkit.durable.transaction import Transaction
     from mmapkit.passes.running import Blocks
     from mmapkit.rawfile import MappingFile
     from mmapkit.views import Order
@@ -71,6 +73,7 @@ class Mapping(Region, Searchable):
 
     _name: str | None = None
     _reserve: int | None = None
+    _store: Store | None  # of its transactions, from the first one on
 
     def __init__(self) -> None:
         """Refuse: an unopened mapping is of no use."""
@@ -241,6 +244,59 @@ class Mapping(Region, Searchable):
     def name(self, label: str) -> None:
         self._label(label)
         self._name = label
+
+    # --- disk -------------------------------------------------------------------------------
+
+    def transaction(self, *, timeout: float | None = 10.0) -> Transaction[Mapping]:
+        """Change many pages and make all of it durable, or none.
+
+        Entering the transaction gives a private, writable Mapping of the same bytes; everybody else
+        keeps seeing the old ones. Leaving the block commits every page that was changed, with one
+        wait for the disk; an exception rolls back. The file is never torn, whatever happens: what a
+        crash interrupts is finished, or forgotten, when the file is next opened.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for another writer, and for readers inside `reading()`; None waits for
+            ever.
+
+        Returns
+        -------
+        Transaction
+            A context manager with `begin`, `commit`, `rollback` and `dirty_bytes`.
+
+        Raises
+        ------
+        TypeError
+            If the mode is ``"r"`` or ``"c"``.
+        UnsupportedError
+            For devices, anonymous memory, files without a name, and filesystems without locks or
+            maps.
+
+        Notes
+        -----
+        While a commit is being applied, a plain view may show some of its pages new and some old
+        for that moment; `reading()` does not. Stores into this mapping itself, while a transaction
+        is open, are no part of it, and may be lost where it changes the same pages.
+
+        A journal lies beside the file, ``<file>.mmapkit-journal``, until the last mapping that had
+        a transaction is closed. Zero-copy: only pages that are changed are copied.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.open("ledger.bin", "w+", size=16384) as m:
+        ...     with m.transaction() as private:
+        ...         private[:5] = b"first"
+        ...         private[8192:8198] = b"second"
+        ...     bytes(m[:5]), bytes(m[8192:8198])
+        (b'first', b'second')
+        """
+        from mmapkit.durable.transaction import of_mapping
+
+        self._require_open_for("change it")
+        return of_mapping(self, timeout)
 
     # --- faults -----------------------------------------------------------------------------
 

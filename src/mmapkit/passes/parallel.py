@@ -164,6 +164,7 @@ class _Job:
                     else:
                         self.store(first, last, result)
             except BaseException as error:
+                self.stop.set()  # at once: another worker may be between two blocks
                 error.add_note(f"in block [{first}, {last}) of map_blocks()")
                 raise
             finally:
@@ -235,7 +236,6 @@ def _do(
     try:
         found = job.work(place, step, loaded)
     except BaseException:
-        job.stop.set()
         with contextlib.suppress(Exception):  # the first error is the one that matters
             place.release(step, loaded)
         raise
@@ -252,7 +252,13 @@ def _in_threads(
     with contextlib.closing(job.plan.begin()) as place:
 
         def run(step: int, cold: bool) -> list[Any]:
-            return [] if job.stop.is_set() else _do(job, place, step, cold, place.leave)
+            if job.stop.is_set():
+                return []
+            try:
+                return _do(job, place, step, cold, place.leave)
+            except BaseException:
+                job.stop.set()  # before this worker takes the next step: loading may have failed
+                raise
 
         with ThreadPoolExecutor(count, "mmapkit-map") as executor:
             try:

@@ -1,0 +1,1 @@
+"""Transactions: many pages of a file changed at once, or none."""
