@@ -10,9 +10,6 @@
 #include "os/disk.h"
 #include "os/os.h"
 
-/* From 1601 to 1970, in units of 100 ns, which file times count. */
-#define EPOCH 116444736000000000u
-
 /* Never MMK_OK: for use where a call is known to have failed. */
 static mmk_status failure(void) {
     DWORD code = GetLastError();
@@ -23,11 +20,11 @@ mmk_status mmk_os_file_identify(mmk_handle file, mmk_identity *identity) {
     BY_HANDLE_FILE_INFORMATION found;
     if (!GetFileInformationByHandle((HANDLE)file, &found))
         return failure();
-    uint64_t born = (uint64_t)found.ftCreationTime.dwHighDateTime << 32 |
-                    found.ftCreationTime.dwLowDateTime;
     identity->device = found.dwVolumeSerialNumber;
     identity->inode = (uint64_t)found.nFileIndexHigh << 32 | found.nFileIndexLow;
-    identity->birth_ns = born > EPOCH ? (born - EPOCH) * 100 : 0;
+    /* Anybody may set a time of creation, and a new file inherits that of one just removed (file
+     * system tunneling). The index counts how often it was used. */
+    identity->birth_ns = 0;
     return MMK_OK;
 }
 
@@ -85,7 +82,7 @@ mmk_status mmk_os_file_lock(mmk_handle file, uint64_t offset, uint64_t length_by
 mmk_status mmk_os_file_unlock(mmk_handle file, uint64_t offset, uint64_t length_bytes) {
     OVERLAPPED where = at_offset(offset);
     if (UnlockFileEx((HANDLE)file, 0, (DWORD)length_bytes, (DWORD)(length_bytes >> 32), &where) ||
-        GetLastError() == ERROR_NOT_LOCKED)
+        GetLastError() == ERROR_NOT_LOCKED || GetLastError() == ERROR_LOCK_VIOLATION) /* Wine */
         return MMK_OK;
     return lock_failure();
 }

@@ -36,7 +36,7 @@ class Visited: ...
 class Region(Visited):
     path: str | None
     mode: str
-    _store: Any
+    _ledger: Any
     @property
     def size(self) -> int: ...
     @property
@@ -168,6 +168,7 @@ class Region(Visited):
     def _fault_count(self) -> int: ...
     def _take_fault(self) -> MappingFault: ...
 
+@disjoint_base
 class File:
     path: str
     mode: str

@@ -279,7 +279,7 @@ cdef class Region(Visited):
     cdef object __weakref__
     cdef readonly object path
     cdef readonly str mode
-    cdef public object _store  # of transactions: is told of flush and close; None without any
+    cdef public object _ledger  # of transactions: is told of flush and close; None without any
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -497,8 +497,8 @@ cdef class Region(Visited):
             raise self._busy(status, "close")
         with nogil:
             mmk_region_close_finish(&self.c)
-        if self._store is not None:
-            self._store.leave(self)
+        if self._ledger is not None:
+            self._ledger.leave(self)
         if lost is not None:
             raise lost
         if mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
@@ -1369,8 +1369,8 @@ cdef class Region(Visited):
             raise ValueError(f"level must be 'async', 'os' or 'disk', not {level!r}")
         ensure_guard()
         self._on_range(offset, length, flush_range, _LEVELS[level], "flush")
-        if self._store is not None and level == "disk":
-            self._store.flushed(self)
+        if self._ledger is not None and level == "disk":
+            self._ledger.flushed(self)
 
     def advise(self, str advice not None, offset=0, length=None):
         """Give the OS a hint on how a range will be used; any range, see `supported_advice()`.

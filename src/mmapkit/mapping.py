@@ -73,7 +73,7 @@ class Mapping(Region, Searchable):
 
     _name: str | None = None
     _reserve: int | None = None
-    _store: Store | None  # of its transactions, from the first one on
+    _ledger: Store | None  # of its transactions, from the first one on
 
     def __init__(self) -> None:
         """Refuse: an unopened mapping is of no use."""

@@ -48,10 +48,10 @@ _stores_lock = threading.Lock()
 
 def store_of(mapping: Mapping, files: Files = OS) -> Store:
     """Return this process's store for the file of a mapping, which uses it until it is closed."""
-    store = mapping._store
+    store = mapping._ledger
     if store is None or store.process != os.getpid():
         with _stores_lock:
-            store = mapping._store = _join(mapping, files)
+            store = mapping._ledger = _join(mapping, files)
     return store
 
 
@@ -123,7 +123,7 @@ class Store:
     def leave(self, mapping: Mapping) -> None:
         """See that all commits are in the data file and on the disk, if this was the last."""
         self._mappings.discard(mapping)
-        mapping._store = None
+        mapping._ledger = None
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
