@@ -250,7 +250,7 @@ def _first(folder: Path, effort: Effort) -> Comparison:
             m.flush()
 
     ways = [call("ours", "open, one transaction, close", transaction)]
-    modules, missing = rivals.installed("lmdb")
+    _, missing = rivals.installed("lmdb")
     with ExitStack() as stack:
         for kind in RIVALS:
             if not kind.atomic or kind.__name__.lower() in missing:

@@ -6,8 +6,9 @@ is wrong with them; asked "commit", it does the next.
 
 import sys
 
-import mmapkit as mk
 from workload import Examiner, commit
+
+import mmapkit as mk
 
 examiner = Examiner()
 

@@ -137,3 +137,51 @@ def _failing_recovery(zygote, folder, report, step):
             found = examiner.counts(bytes(m[:]))[0]
         assert found == acked, (case, found, ended.said)
         assert os.listdir(folder) == [path.name], case
+
+
+def _syncs(calls):
+    return [index for index, name in enumerate(calls) if name in ("fdatasync", "fsync")]
+
+
+def test_failed_sync_poisons(zygote, tmp_path, report):
+    """Once the disk has failed to take a commit, nothing on this file claims success; what is there
+    is known when it is opened again. (The first syncs are of a journal that is being made.)"""
+    folder = tmp_path / "d"
+    calls = zygote.calls("misled", _fresh(folder))
+    poisoned = 0
+    for index in _syncs(calls):
+        path = _fresh(folder)
+        ended = zygote.run("misled", path, "fail", index, errno.EIO)
+        said = ended.said
+        _look(path, ended, report, workload.Examiner(), ("misled", "fdatasync", "fail", index))
+        failed = next(i for i, line in enumerate(said) if "failed" in line)
+        assert "Input/output error" in said[failed]["error"], said
+        after = said[failed + 1 :]
+        if said[failed]["failed"] == "commit" and after[0].get("failed") == "commit again":
+            poisoned += 1
+            assert not [line for line in after if "acked" in line or "flushed" in line], said
+            assert "open" in after[0]["error"], after  # the remedy
+    assert poisoned >= 6, poisoned  # the sync of each commit
+    report.note = f"{poisoned} poisoned"
+
+
+def test_truncation_under_a_transaction_is_refused(tmp_path):
+    """The private pages past the new end are lost: nothing of the rest may be written."""
+    path = workload.make(tmp_path / "data")
+    before = path.read_bytes()
+    with mk.open(path, "r+") as m:
+        transaction = m.transaction()
+        w = transaction.begin()
+        workload.change(w, 0, 1)
+        os.truncate(path, 20 * workload.PAGE)
+        with pytest.raises(OSError, match=r"truncated|had"):
+            transaction.commit()
+        transaction.rollback()
+        assert path.read_bytes() == before[: 20 * workload.PAGE]
+        with pytest.raises(mk.MappingFault):
+            m.check()
+        os.truncate(path, len(before))
+        m.recover()
+        with m.transaction() as w:
+            w[:3] = b"new"
+    assert path.read_bytes()[:4] == b"new" + before[3:4]

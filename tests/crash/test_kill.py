@@ -1,7 +1,7 @@
 """SIGKILL at every system call: of a session from open to close, of a commit, of a recovery.
 
-A process dies before the call is made. What it wrote stays in the page cache: what a power cut takes,
-the enumerator and test_shutdown.py try.
+A process dies before the call is made. What it wrote stays in the page cache: what a power cut
+takes, the enumerator and test_shutdown.py try.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Power cuts: the filesystem stops in the middle of commits, and what it had not written is gone.
 
-The ioctl by which xfs and ext4 are tested themselves (FS_IOC_SHUTDOWN) ends all writing at once. The
-page cache is lost with the unmounting, so that what is read afterwards had reached the device. The
-device's own cache is not lost: reordering there is the enumerator's.
+The ioctl by which xfs and ext4 are tested themselves (FS_IOC_SHUTDOWN) ends all writing at once.
+The page cache is lost with the unmounting, so that what is read afterwards had reached the device.
+The device's own cache is not lost: reordering there is the enumerator's.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Commits after which a file tells how many there were, and whether any is there in part.
 
-The file has lanes, one for each thread that commits, of pages that say which commit wrote them. A
-lane's commit `n` changes its first page and a few others, chosen by `n`: so the first page tells what
-all others have to hold. Each fifth commit of the first lane makes the file longer.
+The file has lanes, one for each thread that commits, of pages that say which commit wrote them.
+A lane's commit `n` changes its first page and a few others, chosen by `n`: so the first page tells
+what all others have to hold. Each fifth commit of the first lane makes the file longer.
 """
 
 import numpy as np

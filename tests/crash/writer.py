@@ -8,8 +8,9 @@ import os
 import sys
 import threading
 
-import mmapkit as mk
 from workload import commit, count_of
+
+import mmapkit as mk
 
 
 def commits(m, lane, count):

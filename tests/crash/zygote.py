@@ -1,7 +1,7 @@
 """A process whose children do one work each, and may be killed or misled in it.
 
-Everything is imported once, so that a child costs milliseconds and does no system calls but those of
-its work. Lines in and out are JSON: a work and its arguments in, the child's process id out, "go" in,
+Everything is imported once, so that a child costs milliseconds and does no system calls but those
+of its work. Lines in and out are JSON: a work and its file in, the child's process id out, "go" in,
 how it ended and what it said out.
 
 A child calls sched_yield(2) before and after its work: see tracer.c.
@@ -12,10 +12,11 @@ import json
 import os
 import sys
 
-import mmapkit as mk
 import mmapkit.durable.recovery
-import mmapkit.durable.transaction  # noqa: F401  (imports are system calls)
 from workload import change, commit, count_of
+
+import mmapkit as mk
+import mmapkit.durable.transaction
 
 COMMITS = 6  # the fifth makes the file longer
 CLEAN = (OSError, MemoryError)  # what a failing system may raise
