@@ -42,6 +42,9 @@ EXTENSIONS = {
     ],
     "mmapkit._scan": sorted(path.relative_to(CORE).as_posix() for path in CORE.glob("scan/*.c")),
     "mmapkit._lines": ["lines/table.c"],
+    "mmapkit._journal": sorted(
+        path.relative_to(CORE).as_posix() for path in CORE.glob("journal/*.c")
+    ),
 }
 
 

@@ -35,6 +35,7 @@ EDGES = {
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"_native"},
     "_lines": {"_native", "_scan", "errors"},
+    "_journal": {"_native"},
     "cores": set(),
     "text": set(),
     "text.windows": {"_scan", "cores", "errors", "mapping", "passes.*", "residency"},
@@ -98,6 +99,8 @@ EDGES = {
         "passes",
         "passes.*",
     },
+    "durable": set(),
+    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"},
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
     "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
@@ -155,6 +158,7 @@ INCLUDES = {
     "guard": ("mmk/", "guard/", "os/"),
     "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
     "lines": ("mmk/table.h",),
+    "journal": ("mmk/checksum.h", "journal/", "os/compiler.h"),
 }
 STANDARD_C = {
     f"{name}.h"

@@ -54,7 +54,7 @@ def test_leaving_the_block_commits(path):
 
 def test_exception_rolls_back(path):
     with mk.open(path, "r+") as m:
-        with pytest.raises(KeyError), m.transaction() as private:
+        with pytest.raises(KeyError), m.transaction() as private:  # noqa: PT012
             private[10:13] = b"abc"
             raise KeyError
         assert m[10:13] == bytes(3)
@@ -225,7 +225,7 @@ def test_the_view_is_of_no_use_afterwards(path, npy):
     with mk.open_array(npy, "r+") as a:
         with a.transaction() as w:
             w[0] = 1
-        with pytest.raises(ValueError, match="closed|ended"):
+        with pytest.raises(ValueError, match=r"closed|ended"):
             w[0]
 
 

@@ -14,7 +14,7 @@ core_files() {
         windows) system="os/windows.c os/disk_windows.c guard/windows.c" ;;
         *) echo "core_files: no such platform: $1" >&2; return 2 ;;
     esac
-    (cd "$ROOT/csrc" && printf "$ROOT/csrc/%s\n" map/*.c scan/*.c lines/*.c guard/registry.c $system)
+    (cd "$ROOT/csrc" && printf "$ROOT/csrc/%s\n" map/*.c scan/*.c lines/*.c journal/*.c guard/registry.c $system)
 }
 
 # build_core PLATFORM DIRECTORY COMPILER...: compiles the core's files to objects in DIRECTORY.

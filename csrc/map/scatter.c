@@ -36,18 +36,6 @@ mmk_status mmk_pieces_write(mmk_handle file, uint64_t offset, mmk_piece *pieces,
     return MMK_OK;
 }
 
-mmk_status mmk_runs_check(const mmk_run *runs, size_t count, uint64_t length_bytes) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (runs[i].offset < 0 || runs[i].length_bytes < 0 ||
-            runs[i].length_bytes > INT64_MAX - runs[i].offset ||
-            (uint64_t)runs[i].length_bytes > length_bytes - sum)
-            return MMK_RANGE;
-        sum += (uint64_t)runs[i].length_bytes;
-    }
-    return sum == length_bytes ? MMK_OK : MMK_RANGE;
-}
-
 mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, const void *data) {
     const char *from = data;
     for (size_t i = 0; i < count;) {

@@ -249,7 +249,7 @@ cdef class File:
         runs : buffer of int64
             Pairs of (offset in the file, length), in the machine's byte order.
         data : buffer
-            Their bytes, one run's after the other's; a copy of nothing is made.
+            Their bytes, one run's after the other's; not copied.
 
         Raises
         ------
@@ -426,10 +426,11 @@ cdef int require_lockable(uint64_t start, uint64_t length) except -1:
 
 cdef int require_runs(Py_buffer *runs, uint64_t length) except -1:
     """ValueError unless they are pairs that add up to a length."""
-    if runs.len % sizeof(mmk_run) != 0:
-        raise ValueError(f"runs must be pairs of int64, not {runs.len} bytes")
-    if mmk_runs_check(<const mmk_run *>runs.buf, <size_t>runs.len // sizeof(mmk_run),
-                      length) != MMK_OK:
+    cdef uint64_t sum = 0
+    if runs.len % sizeof(mmk_run) or runs.len and <size_t>runs.buf % sizeof(int64_t):
+        raise ValueError(f"runs must be aligned pairs of int64, not {runs.len} bytes")
+    if not mmk_runs_measure(<const mmk_run *>runs.buf, <size_t>runs.len // sizeof(mmk_run),
+                            0x7fffffffffffffff, &sum) or sum != length:
         raise ValueError(f"runs must be pairs (offset, length) from 0 on, of {length} bytes in all")
     return 0
 

@@ -243,15 +243,18 @@ cdef extern from "os/os.h" nogil:
     mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes)
     void mmk_os_file_close(mmk_handle file)
 
+cdef extern from "mmk/runs.h" nogil:
+    ctypedef struct mmk_run:
+        int64_t offset
+        int64_t length_bytes
+    c_bool mmk_runs_measure(const mmk_run *runs, size_t count, uint64_t end,
+                            uint64_t *length_bytes)
+
 cdef extern from "mmk/scatter.h" nogil:
     ctypedef struct mmk_piece:
         const void *at
         size_t length_bytes
-    ctypedef struct mmk_run:
-        int64_t offset
-        int64_t length_bytes
     mmk_status mmk_pieces_write(mmk_handle file, uint64_t offset, mmk_piece *pieces, size_t count)
-    mmk_status mmk_runs_check(const mmk_run *runs, size_t count, uint64_t length_bytes)
     mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, const void *data)
 
 cdef extern from "os/disk.h" nogil:

@@ -40,23 +40,26 @@ __all__ = ["MappedArray", "create_array", "open_array"]
 class _Closed:
     """Stands in for the view of a closed array, so that the open one needs no check."""
 
+    def __init__(self, why: str) -> None:
+        self._why = why
+
     def __getattr__(self, name: str) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __getitem__(self, key: object) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __setitem__(self, key: object, value: object) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __len__(self) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __iter__(self) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
 
-_CLOSED: Final[Any] = _Closed()
+_CLOSED: Final[Any] = _Closed("the array is closed")
 _Found = TypeVar("_Found")
 
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "mmk/file.h"
+#include "mmk/runs.h"
 #include "mmk/status.h"
 
 typedef struct {
@@ -13,20 +14,11 @@ typedef struct {
     size_t length_bytes;
 } mmk_piece;
 
-/* Where bytes belong. */
-typedef struct {
-    int64_t offset;
-    int64_t length_bytes;
-} mmk_run;
-
 /* Writes all pieces, one after the other; the array is used up by it. After an error, some of the
  * bytes may have been written. */
 mmk_status mmk_pieces_write(mmk_handle file, uint64_t offset, mmk_piece *pieces, size_t count);
 
-/* MMK_RANGE if an offset or a length is negative, an end lies beyond 2**63 - 1, or the lengths do
- * not add up to `length_bytes`. */
-mmk_status mmk_runs_check(const mmk_run *runs, size_t count, uint64_t length_bytes);
-/* Writes the bytes of runs that were checked, which lie one after the other at `data`. After an
+/* Writes the bytes of runs that were measured, which lie one after the other at `data`. After an
  * error, some of them may have been written. */
 mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, const void *data);
 

@@ -44,7 +44,10 @@ __all__ = [
     "end_applying",
     "end_reading",
     "end_writing",
+    "try_reading",
 ]
+
+END_OF_COMMIT: Final = "the end of a commit"
 
 FIRST_BYTE: Final = 1 << 62
 # ALIVE: shared by everybody who may write; who gets it exclusively is alone with the file.
@@ -188,6 +191,20 @@ def end_writing(locks: Locks) -> None:
 # --- many readers, or one commit ------------------------------------------------------------------
 
 
+def try_reading(locks: Locks, *, inside: bool = False) -> bool:
+    """Keep commits from being applied until `end_reading()`, unless one is being applied or waits.
+
+    With `inside` the lock is held already, for another thread: then it only tells whether one more
+    may join. Who does not ask would keep a commit waiting for ever, thread after thread.
+    """
+    if not locks.try_shared(GATE):
+        return False
+    try:
+        return inside or locks.try_shared(READERS)
+    finally:
+        locks.unlock(GATE)
+
+
 def begin_reading(locks: Locks, timeout: float | None) -> None:
     """Keep commits from being applied until `end_reading()`; waits for one that is under way.
 
@@ -196,15 +213,7 @@ def begin_reading(locks: Locks, timeout: float | None) -> None:
     TimeoutError, UnsupportedError
         As for `begin_writing()`.
     """
-    what = "the end of a commit"
-    left = _countdown(timeout)
-    if not locks.try_shared(GATE):
-        locks.wait(lambda: locks.try_shared(GATE), next(left), what, GATE)
-    try:
-        if not locks.try_shared(READERS):
-            locks.wait(lambda: locks.try_shared(READERS), next(left), what, READERS)
-    finally:
-        locks.unlock(GATE)
+    locks.wait(lambda: try_reading(locks), timeout, END_OF_COMMIT, GATE)
 
 
 def end_reading(locks: Locks) -> None:
