@@ -30,7 +30,7 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
-    | {"searchable"},
+    | {"durable.*", "searchable"},
     # Lazily: its methods are in text/.
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"_native"},
@@ -73,7 +73,7 @@ EDGES = {
         "residency",
         "views",
     }
-    | {"closing", "dask", "gather", "growing", "passes.*"},
+    | {"dask", "durable.*", "gather", "growing", "passes.*"},
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
@@ -81,9 +81,6 @@ EDGES = {
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
-    "durable": set(),
-    "durable.*": {"_native", "array", "durable.*", "errors", "formats", "formats.*", "growing"}
-    | {"mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {
@@ -100,7 +97,8 @@ EDGES = {
         "passes.*",
     },
     "durable": set(),
-    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"},
+    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"}
+    | {"array", "formats.*", "growing", "mapping"},
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
     "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},

@@ -151,7 +151,7 @@ def test_commit_of_many_frames(tmp_path):
 def test_more_commits_than_the_journal_holds(tmp_path):
     path = tmp_path / "many.bin"
     path.write_bytes(bytes(4 << 20))
-    with mk.open_array(path, "r+", dtype="i4", shape=(-1,)) as a:
+    with mk.open_array(path, "r+", dtype="i4") as a:
         for number in range(1, 60):
             with a.transaction() as w:
                 w[:] = number
@@ -386,7 +386,7 @@ def test_second_thread_gives_up(path):
 
 def test_threads_commit_together_and_lose_nothing(path):
     rounds, workers = 50, 4
-    with mk.open_array(path, "r+", dtype="i8", shape=(-1,)) as a:
+    with mk.open_array(path, "r+", dtype="i8") as a:
 
         def work(number):
             for _ in range(rounds):
@@ -457,7 +457,7 @@ def test_death_of_the_writer_lets_the_next_one_in(path, holder):
 def test_two_processes_take_turns(path):
     code = """
 import sys, mmapkit as mk
-with mk.open_array(sys.argv[1], "r+", dtype="i8", shape=(-1,)) as a:
+with mk.open_array(sys.argv[1], "r+", dtype="i8") as a:
     for _ in range(100):
         with a.transaction(timeout=60) as w:
             w[0] += 1

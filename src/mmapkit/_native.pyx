@@ -280,6 +280,7 @@ cdef class Region(Visited):
     cdef readonly object path
     cdef readonly str mode
     cdef public object _ledger  # of transactions: is told of flush and close; None without any
+    cdef public object _reader  # of reading(): goes when it is closed; None without any
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -497,6 +498,7 @@ cdef class Region(Visited):
             raise self._busy(status, "close")
         with nogil:
             mmk_region_close_finish(&self.c)
+        self._reader = None
         if self._ledger is not None:
             self._ledger.leave(self)
         if lost is not None:
@@ -617,6 +619,10 @@ cdef class Region(Visited):
         return 0
 
     cdef object _closed_error(self, str what):
+        return self._why_closed(what)
+
+    def _why_closed(self, str what):
+        """The error of a call that comes too late."""
         return _errors.translate(MMK_CLOSED, what, self.path)
 
     # --- faults -------------------------------------------------------------------------------

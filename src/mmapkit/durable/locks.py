@@ -251,7 +251,9 @@ def end_applying(locks: Locks) -> None:
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """Return it; ValueError unless it is a number of seconds or None."""
+    """Return it; ValueError or TypeError unless it is a number of seconds or None."""
+    if timeout is not None and not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
     if timeout is not None and not timeout >= 0:  # also not a number
         raise ValueError(f"timeout must be a number of seconds or None, not {timeout!r}")
     return timeout

@@ -37,7 +37,7 @@ from mmapkit.durable.locks import (
     end_applying,
     end_writing,
 )
-from mmapkit.durable.recovery import recover_alone, redo
+from mmapkit.durable.recovery import become_alive, redo
 from mmapkit.errors import UnsupportedError
 
 TYPE_CHECKING = False
@@ -272,11 +272,8 @@ class Store:
 
     def _opened_journal(self) -> Journal:
         """Open the journal, or make one; what is left of processes that died is recovered first."""
-        path = journal_path(self.path)
-        if self._locks.try_exclusive(ALIVE) and self._files.exists(path):
-            recover_alone(self.path, self._data, self._files)
-        self._locks.try_shared(ALIVE)
-        return Journal.open_or_create(self._files, path, self._data)
+        become_alive(self._files, self.path, self._data, self._locks)
+        return Journal.open_or_create(self._files, journal_path(self.path), self._data)
 
     def file_bytes(self) -> int:
         """The size of the data file now."""
