@@ -30,7 +30,7 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
-    | {"searchable"},
+    | {"searchable", "durable.*"},
     # Lazily: its methods are in text/.
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"_native"},
@@ -80,9 +80,19 @@ EDGES = {
     "gather": {"_native", "cores", "errors"},
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
-    "saving": {"array", "errors", "views", "formats.*"},
+    "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
-    "durable.*": {"_journal", "_native", "array", "durable.*", "errors", "formats", "formats.*", "growing"}
+    "durable.*": {
+        "_journal",
+        "_native",
+        "array",
+        "durable",
+        "durable.*",
+        "errors",
+        "formats",
+        "formats.*",
+        "growing",
+    }
     | {"mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
@@ -122,6 +132,7 @@ EDGES = {
         "residency",
         "array",
         "collection",
+        "durable.*",
         "ragged",
         "sharded",
         "saving",

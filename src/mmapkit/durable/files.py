@@ -8,6 +8,7 @@ import stat
 import sys
 
 from mmapkit import _native
+from mmapkit.mapping import JOURNAL_SUFFIX as SUFFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from mmapkit._native import File
 
 __all__ = ["OS", "SUFFIX", "Files", "journal_path", "temporary_path"]
-
-SUFFIX: Final = ".mmapkit-journal"
 
 
 def journal_path(path: str) -> str:
