@@ -9,9 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmapkit.mapping import Mapping
+from mmapkit.mapping import Mapping, see_to_journal
 from mmapkit.mapping import open as open_mapping
-from mmapkit.mapping import see_to_journal
 
 __all__ = ["STDIN", "opened"]
 

@@ -39,8 +39,8 @@ from mmapkit.errors import JournalError, RecoveryNeeded, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any, Final
+    from collections.abc import Iterator
+    from typing import Final
 
     from mmapkit._native import File
     from mmapkit.durable.files import Files
@@ -548,7 +548,7 @@ def _require_committed(files: Files, path: str, journal: str) -> None:
             try:
                 with _closing(files.open(journal, "r")) as file:
                     found = Findings(journal, file)
-                    if not found.entries or alone is False and found.marked:
+                    if not found.entries or (alone is False and found.marked):
                         return
                     if _shows_all(found, data):
                         return
