@@ -25,12 +25,14 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Final
 
-from mmapkit.durable.files import OS
+from mmapkit.durable.files import OS, journal_path
 from mmapkit.durable.journal import Journal
 from mmapkit.durable.locks import Locks
 from mmapkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mmapkit.durable.files import Files
     from mmapkit.durable.staged import Staged
     from mmapkit.mapping import Mapping
