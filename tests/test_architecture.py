@@ -80,7 +80,7 @@ EDGES = {
     "gather": {"_native", "cores", "errors"},
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
-    "saving": {"array", "errors", "views", "formats.*"},
+    "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
     "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
     | {"growing", "mapping", "views"},
@@ -122,6 +122,7 @@ EDGES = {
         "residency",
         "array",
         "collection",
+        "durable.*",
         "ragged",
         "sharded",
         "saving",

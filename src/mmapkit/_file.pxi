@@ -455,3 +455,30 @@ def sync_directory(path):
         PyMem_Free(name)
     if status != MMK_OK:
         raise _errors.translate(status, "sync the directory", found)
+
+
+cdef mmk_name look_at(str path) except *:
+    cdef mmk_path_char *name = mmk_py_path(path)
+    cdef mmk_name found = mmk_os_name_look(name)
+    PyMem_Free(name)
+    return found
+
+
+def name_beside(file, str suffix, beneath=None):
+    """Return the path of a file, if there is one called like it with a suffix, beside the file that
+    a symbolic link leads to; else None. Cheap, for it is asked before every opening by path."""
+    path = path_of(file)
+    if path is None:
+        return None
+    try:
+        if beneath is not None:
+            path = _os.path.join(_os.fsdecode(beneath), path)
+        if look_at(path + suffix) == MMK_NAME_FREE:
+            if look_at(path) != MMK_NAME_LINK:
+                return None
+            path = _os.path.realpath(path)
+            if look_at(path + suffix) == MMK_NAME_FREE:
+                return None
+    except ValueError:  # no file name: opening will say so
+        return None
+    return path

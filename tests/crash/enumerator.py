@@ -142,7 +142,10 @@ class MemoryFile:
 
     def sync(self):
         assert not self.closed
-        self._disk.sync(Step("sync", self._inode, site=_site()))
+        self._disk.sync(Step("sync", self._inode, site=f"{_site()}:{self._kind()}"))
+
+    def _kind(self):
+        return "data" if self.path.endswith("/data") else "journal"
 
     def try_lock(self, offset, length, exclusive):
         return True
@@ -210,7 +213,7 @@ def _resize(content, size):
 # --- crashes --------------------------------------------------------------------------------------
 
 
-def _do(state, step, keep=None):
+def apply_step(state, step, keep=None):
     """Let a step have reached the medium; of a write the sectors for which `keep(n)` is true."""
     if step.kind == "create":
         state.names[step.path] = step.inode
@@ -294,7 +297,7 @@ def _settle(durable, pending, sync):
             else step.inode == sync.inode and step.kind in ("write", "resize")
         )
         if covered:
-            _do(durable, step)
+            apply_step(durable, step)
         else:
             left.append(step)
     return left
@@ -306,7 +309,7 @@ def _built(durable, pending, present, keep=None):
     for number, step in enumerate(pending):
         if present(number):
             tear = keep.get(number) if keep else None
-            _do(state, step, tear)
+            apply_step(state, step, tear)
     return state
 
 

@@ -67,6 +67,7 @@ class Commit:
         size_after: int,
         payload_bytes: int | None = None,
     ) -> None:
+        """Take what changes; `payload_bytes` goes with an iterable."""
         self.runs = runs
         self.payload = payload
         self.payload_bytes = len(payload) if payload_bytes is None else payload_bytes  # type: ignore[arg-type]
@@ -99,6 +100,7 @@ class Entry:
     __slots__ = ("parts", "sequence", "size_after")
 
     def __init__(self, sequence: int, size_after: int) -> None:
+        """Begin without frames."""
         self.sequence = sequence
         self.size_after = size_after
         self.parts: list[tuple[bytes, bytes, int, int]] = []
@@ -545,7 +547,7 @@ class _Feed:
 
     def __init__(self, payload: Buffer | Iterable[Buffer]) -> None:
         whole = isinstance(payload, (bytes, bytearray, memoryview))
-        self._buffers: Iterator[Any] = iter([payload] if whole else payload)  # type: ignore[list-item]
+        self._buffers: Iterator[Any] = iter([payload] if whole else payload)
         self._left = memoryview(b"")
 
     def take(self, count: int) -> list[memoryview]:
