@@ -81,6 +81,9 @@ EDGES = {
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
+    "durable": set(),
+    "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
+    | {"growing", "mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {
@@ -96,9 +99,6 @@ EDGES = {
         "passes",
         "passes.*",
     },
-    "durable": set(),
-    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors"}
-    | {"array", "formats", "formats.*", "growing", "mapping", "views"},
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
     "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
