@@ -141,7 +141,9 @@ def test_blocks_nest_and_leave_in_order(path):
     try:
         with mk.open(path) as m, mk.open(path) as other:
             section = m.reading()
-            with section, m.reading(), other.reading(), section:
+            with section:
+                with m.reading(), other.reading(), section:
+                    pass
                 with pytest.raises(TimeoutError):
                     begin_applying(locks, 0)
             begin_applying(locks, 0)
@@ -177,11 +179,11 @@ def test_transactions_inside_are_refused(path):
     with mk.open(path, "r+") as m:
         with m.reading(), pytest.raises(RuntimeError, match=r"inside reading\(\)"):
             fill(m, 1)
-        with pytest.raises(RuntimeError, match=r"inside reading\(\)"), m.transaction() as w:
-            w[0] = 1
-            section = m.reading()
-            section.__enter__()
-        section.__exit__(None, None, None)
+        transaction = m.transaction()
+        transaction.begin()[0] = 1
+        with m.reading(), pytest.raises(RuntimeError, match=r"inside reading\(\)"):
+            transaction.commit()
+        transaction.rollback()
         assert m[0] == 0
         fill(m, 2, timeout=0)
 
