@@ -16,6 +16,7 @@ from mmapkit._native import File
 from mmapkit.durable import reading as readings
 from mmapkit.durable.files import journal_path
 from mmapkit.durable.locks import Locks, begin_applying, end_applying
+from mmapkit.errors import RecoveryNeeded
 
 PAGE = 4096
 
@@ -294,7 +295,7 @@ def test_who_may_only_read_is_told(path, run_python):
         with m.reading():
             pass
         run_python(VICTIM, path, code=-9)
-        with pytest.raises(mk.RecoveryNeeded) as caught, m.reading():
+        with pytest.raises(RecoveryNeeded) as caught, m.reading():
             pytest.fail("was inside")
         assert caught.value.filename == os.fspath(path)
         mk.open(path, "r+").close()
