@@ -428,7 +428,9 @@ def holder(path):
     yield child
     if child.poll() is None:
         child.kill()
-    child.communicate()
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
 
 
 def test_second_process_gives_up_and_names_the_first(path, holder):
@@ -442,7 +444,7 @@ def test_second_process_gives_up_and_names_the_first(path, holder):
 
 def test_second_process_waits(path, holder):
     with mk.open(path, "r+") as m:
-        threading.Timer(0.1, lambda: holder.communicate("\n")).start()
+        threading.Timer(0.1, lambda: print(file=holder.stdin, flush=True)).start()
         with m.transaction(timeout=60) as private:
             assert private[0] == 99
 
