@@ -82,7 +82,8 @@ class PrivateArray(MappedArray):
 
     def _hide(self) -> None:
         """End: let go of the view, which ends with the transaction."""
-        self._view = _Closed(f"the transaction has ended ({self.path!r})")
+        ended: Any = _Closed(f"the transaction has ended ({self.path!r})")
+        self._view = ended
 
 
 def follow_rows(array: MappedArray) -> None:
