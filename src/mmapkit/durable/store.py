@@ -86,7 +86,7 @@ def _join(mapping: Mapping, files: Files) -> Store:
             )
         store = _stores.get(identity)
         if store is None:
-            store = _stores[identity] = Store(path, data, files)
+            store = _stores[identity] = Store(path, data, files, identity)
         else:
             data.close()
     except BaseException:
@@ -111,9 +111,10 @@ if hasattr(os, "register_at_fork"):
 class Store:
     """See the module's text. Threads share it; one at a time has a transaction open."""
 
-    def __init__(self, path: str, data: File, files: Files) -> None:
+    def __init__(self, path: str, data: File, files: Files, identity: tuple[int, int, int]) -> None:
         """Take the data file, opened for reading and writing, for as long as anybody joins."""
         self.path = path
+        self.identity = identity
         self.process = os.getpid()
         self._files = files
         self._data = data
@@ -136,6 +137,13 @@ class Store:
         """Stay open until this mapping, too, has left, or is gone."""
         self._mappings.add(mapping)
         weakref.finalize(mapping, self._leave_at_end)
+
+    def move(self, mapping: Mapping, to: Mapping) -> None:
+        """An array that has grown has another mapping now."""
+        self.join(to)
+        to._ledger = self
+        self._mappings.discard(mapping)
+        mapping._ledger = None
 
     def leave(self, mapping: Mapping) -> None:
         """See that all commits are in the data file and on the disk, if this was the last."""
@@ -166,6 +174,8 @@ class Store:
         self._catch_up()
         if not self._locks.try_exclusive(ALIVE):
             return  # another process has it open, and will
+        if not self._locks.try_exclusive(CHECKPOINT):
+            return  # a snapshot needs what it has; who opens the file next removes it
         self._data.sync()
         self._journal.remove()
         self._journal = None
@@ -267,7 +277,15 @@ class Store:
                 redo(journal, self._data)
             finally:
                 end_applying(self._locks)
-        if journal.data_size != self._data.size():  # longer or shorter without a transaction
+        self.take_size()
+
+    def take_size(self) -> None:
+        """Have the journal know the size of the data file, which was made longer or shorter without
+        a transaction; only the owner calls this."""
+        assert self._journal is not None
+        if self._journal.data_size != self._data.size():
+            with self._turn:
+                self._turn.wait_for(lambda: not self._waiting and not self._leading)
             self._locks.wait(self._checkpoint, CLOSE_TIMEOUT_S, "a snapshot", CHECKPOINT)
 
     def _opened_journal(self) -> Journal:

@@ -150,10 +150,21 @@ class PrivateMapping(Mapping):
             self._discard(self._changes(method()))
 
 
-def follow_bytes(mapping: Mapping) -> None:
-    """Show the bytes that the file has by now, unless views are in the way."""
+def follow_bytes(mapping: Mapping, size: int | None = None) -> None:
+    """Show the bytes that the file has by now, unless views are in the way.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        One that was opened with a `length` stays as it is.
+    size : int, optional
+        What its own transaction made it: then it follows, too.
+    """
     with contextlib.suppress(BufferError):
-        mapping.refresh()
+        if size is None or mapping._follows_file:
+            mapping.refresh()
+        else:
+            mapping._fit(size)
 
 
 def open_private(mapping: Mapping) -> PrivateMapping:
