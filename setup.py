@@ -24,11 +24,15 @@ MSVC = WINDOWS and sys.platform == "win32" and "gcc" not in os.environ.get("CC",
 
 # The platform is chosen here, once.
 SYSTEM = (
-    ["os/windows.c", "os/disk_windows.c", "guard/windows.c"]
+    ["os/windows.c", "os/disk_windows.c", "os/changed_none.c", "guard/windows.c"]
     if WINDOWS
     else [
         *("os/posix.c", "os/disk_posix.c"),
-        *(["os/darwin.c", "os/disk_darwin.c"] if MACOS else ["os/linux.c", "os/disk_linux.c"]),
+        *(
+            ["os/darwin.c", "os/disk_darwin.c", "os/changed_none.c"]
+            if MACOS
+            else ["os/linux.c", "os/disk_linux.c", "os/changed_linux.c"]
+        ),
         *("guard/posix.c", "guard/poison.c"),
     ]
 )

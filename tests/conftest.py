@@ -61,7 +61,7 @@ def file(tmp_path, pattern):
 def run_python(tmp_path):
     """Run a script in another process, in the test's folder; fails unless it exits with `code`."""
 
-    def run(script, *args, code=0, timeout=60, **variables):
+    def run(script, *args, code=0, timeout=120, **variables):
         found = str(Path(mmapkit.__file__).parents[1])
         environment = {**os.environ, "PYTHONPATH": found, **variables}
         ended = subprocess.run(

@@ -30,7 +30,7 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
-    | {"searchable", "durable.*"},
+    | {"durable.*", "searchable"},
     # Lazily: its methods are in text/.
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"_native"},
@@ -73,7 +73,7 @@ EDGES = {
         "residency",
         "views",
     }
-    | {"closing", "dask", "gather", "growing", "passes.*"},
+    | {"dask", "durable.*", "gather", "growing", "passes.*"},
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
@@ -82,18 +82,8 @@ EDGES = {
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
-    "durable.*": {
-        "_journal",
-        "_native",
-        "array",
-        "durable",
-        "durable.*",
-        "errors",
-        "formats",
-        "formats.*",
-        "growing",
-    }
-    | {"mapping", "views"},
+    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors", "array", "formats", "formats.*"}
+    | {"growing", "mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {

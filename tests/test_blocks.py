@@ -1,5 +1,6 @@
 """Passes: blocks that join up to the whole, in bounded memory, with manners towards the cache."""
 
+import functools
 import gc
 import itertools
 import os
@@ -52,6 +53,34 @@ def big(tmp_path_factory):
         file.write(data_of(40 * MIB))
         os.fsync(file.fileno())
     return path
+
+
+def make_cold(path):
+    with open(path, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if mk.residency(path).resident_bytes:
+        pytest.skip("this filesystem keeps its files in memory")
+
+
+def make_warm(path):
+    path.read_bytes()
+    if mk.residency(path).fraction < 1:
+        pytest.skip("this system keeps no files in memory")
+
+
+def of_the_page_cache(test):
+    """Let the system have its way now and then: it reads ahead late, and reclaims what it likes."""
+
+    @functools.wraps(test)
+    def repeated(*args, **kwargs):
+        for pause_s in (0.01, 0.1, 0.5, 1):
+            try:
+                return test(*args, **kwargs)
+            except AssertionError:
+                time.sleep(pause_s)
+        return test(*args, **kwargs)
+
+    return repeated
 
 
 # --- blocks join up to the whole ------------------------------------------------------------------
@@ -361,8 +390,9 @@ def test_what_is_mapped_stays_mapped(file):
 
 
 @linux
+@of_the_page_cache
 def test_resident_file_of_few_blocks_is_mapped(big):
-    big.read_bytes()
+    make_warm(big)
     found = mk.blocks(big)
     assert found.how == "map"
     assert "100% resident" in found.why
@@ -507,14 +537,6 @@ except KeyboardInterrupt:
 
 # --- manners --------------------------------------------------------------------------------------
 
-
-def make_cold(path):
-    with open(path, "rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    if mk.residency(path).resident_bytes:
-        pytest.skip("this filesystem keeps its files in memory")
-
-
 WAYS = ["map", "read", "mapping", "array"]
 
 
@@ -531,6 +553,7 @@ def passed(path, way):
 
 @linux
 @pytest.mark.parametrize("way", WAYS)
+@of_the_page_cache
 def test_what_was_cold_is_cold_again(big, way):
     make_cold(big)
     passed(big, way)
@@ -539,6 +562,7 @@ def test_what_was_cold_is_cold_again(big, way):
 
 @linux
 @pytest.mark.parametrize("how", ["map", "read"])
+@of_the_page_cache
 def test_what_an_abandoned_pass_read_is_cold_again(big, how):
     make_cold(big)
     running = iter(mk.blocks(big, how))
@@ -551,8 +575,9 @@ def test_what_an_abandoned_pass_read_is_cold_again(big, how):
 
 @linux
 @pytest.mark.parametrize("way", WAYS)
+@of_the_page_cache
 def test_what_was_resident_stays_resident(big, way):
-    big.read_bytes()
+    make_warm(big)
     passed(big, way)
     # Some systems reclaim a little all the time.
     assert mk.residency(big).fraction > 0.95
@@ -560,6 +585,7 @@ def test_what_was_resident_stays_resident(big, way):
 
 @linux
 @pytest.mark.parametrize("way", ["map", "read", "mapping"])
+@of_the_page_cache
 def test_what_was_resident_in_parts_is_so_again(big, way):
     make_cold(big)
     with mk.open(big, advice="random") as m:
@@ -602,9 +628,12 @@ def test_what_the_system_does_not_tell_is_somebody_elses():
 
 
 @linux
+@of_the_page_cache
 def test_npy_header_leaves_no_trace(tmp_path):
-    np.save(tmp_path / "f.npy", np.zeros(2_000_000))
-    os.sync()
+    with open(tmp_path / "f.npy", "wb") as file:
+        np.save(file, np.zeros(2_000_000))
+        file.flush()
+        os.fsync(file.fileno())
     make_cold(tmp_path / "f.npy")
     for _ in mk.blocks(tmp_path / "f.npy", "read", rows=200_000):
         pass
@@ -612,6 +641,7 @@ def test_npy_header_leaves_no_trace(tmp_path):
 
 
 @linux
+@of_the_page_cache
 def test_without_dropping_everything_stays(big):
     make_cold(big)
     for how in ("map", "read"):

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import numpy as np
 import pytest
@@ -255,16 +254,31 @@ def test_termination_leaves_no_files(name, scratch):
     assert "Traceback" not in errors
 
 
+UNTIL = """
+import os, sys
+from mmapkit.cli import main
+from mmapkit.cli.demo import report
+
+step, number = sys.argv[1], int(sys.argv[2])
+say = report._Steps.__call__
+
+def say_and_send(steps, text):
+    say(steps, text)
+    if text.startswith(step):
+        os.kill(os.getpid(), number)
+
+report._Steps.__call__ = say_and_send
+sys.exit(main(["demo", "--size", "2"]))
+"""
+
+
 def run_until(step, number):
     """Send the demo a signal at a step of its progress; return its exit status and stderr."""
-    command = [sys.executable, "-u", "-m", "mmapkit", "demo", "--size", "8"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stderr:
-            if line.startswith(step):
-                break
-        time.sleep(0.01)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
+    found = subprocess.run(
+        [sys.executable, "-c", UNTIL, step, str(int(number))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    return found.returncode, found.stderr

@@ -154,5 +154,4 @@ finally:
     stop.set()
     for thread in threads: thread.join()
 """,
-        timeout=60,
     )

@@ -112,8 +112,8 @@ a = mk.open_array("wide.npy")
 rows = np.zeros(1, int).repeat(200)
 out = np.empty((200, 1 << 20), "u1")
 heard = False
-threading.Timer(0.3, _thread.interrupt_main).start()
 try:
+    threading.Timer(0.3, _thread.interrupt_main).start()
     while True:
         a.gather(rows, out=out)
 except KeyboardInterrupt:
@@ -291,7 +291,7 @@ def test_awaiting_does_not_block_the_loop(a, monkeypatch):
 
     def slow(*args):
         entered.set()
-        assert leave.wait(30)
+        assert leave.wait(60)
         return real(*args)
 
     monkeypatch.setattr(gathering, "gather", slow)

@@ -20,12 +20,14 @@ def mappings():
     return Path("/proc/self/maps").read_text()
 
 
-def resident_kilobytes():
-    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+def kilobytes(*names):
+    text = Path("/proc/self/status").read_text()
+    return sum(int(text.split(f"{name}:")[1].split()[0]) for name in names)
 
 
-def virtual_kilobytes():
-    return int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0])
+def memory():
+    """Memory of its own, and addresses, in KiB; pages of files come and go as the system likes."""
+    return kilobytes("RssAnon", "RssShmem", "VmSwap"), kilobytes("VmSize")
 
 
 def settle(act, times):
@@ -33,11 +35,11 @@ def settle(act, times):
     for _ in range(3):  # caches fill
         act()
     gc.collect()
-    before = descriptors(), resident_kilobytes(), virtual_kilobytes()
+    before = descriptors(), *memory()
     for _ in range(times):
         act()
     gc.collect()
-    after = descriptors(), resident_kilobytes(), virtual_kilobytes()
+    after = descriptors(), *memory()
     assert after[0] == before[0]
     # One page a time would be 4 * times; the allocators' arenas move by less than this.
     assert after[1] - before[1] < max(2048, times)

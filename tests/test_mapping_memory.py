@@ -178,6 +178,7 @@ def test_prefetch_of_ranges_takes_no_length(m):
 @linux
 def test_residency_before_and_after(large):
     with mk.open(large, "r+") as m:
+        m.flush()  # dirty pages stay
         m.evict()
         before = m.residency()
         if before.resident_bytes == before.total_bytes:

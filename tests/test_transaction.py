@@ -54,7 +54,7 @@ def test_leaving_the_block_commits(path):
 
 def test_exception_rolls_back(path):
     with mk.open(path, "r+") as m:
-        with pytest.raises(KeyError), m.transaction() as private:
+        with pytest.raises(KeyError), m.transaction() as private:  # noqa: PT012
             private[10:13] = b"abc"
             raise KeyError
         assert m[10:13] == bytes(3)
@@ -151,7 +151,7 @@ def test_commit_of_many_frames(tmp_path):
 def test_more_commits_than_the_journal_holds(tmp_path):
     path = tmp_path / "many.bin"
     path.write_bytes(bytes(4 << 20))
-    with mk.open_array(path, "r+", dtype="i4", shape=(-1,)) as a:
+    with mk.open_array(path, "r+", dtype="i4") as a:
         for number in range(1, 60):
             with a.transaction() as w:
                 w[:] = number
@@ -225,7 +225,7 @@ def test_the_view_is_of_no_use_afterwards(path, npy):
     with mk.open_array(npy, "r+") as a:
         with a.transaction() as w:
             w[0] = 1
-        with pytest.raises(ValueError, match="closed|ended"):
+        with pytest.raises(ValueError, match=r"closed|ended"):
             w[0]
 
 
@@ -386,7 +386,7 @@ def test_second_thread_gives_up(path):
 
 def test_threads_commit_together_and_lose_nothing(path):
     rounds, workers = 50, 4
-    with mk.open_array(path, "r+", dtype="i8", shape=(-1,)) as a:
+    with mk.open_array(path, "r+", dtype="i8") as a:
 
         def work(number):
             for _ in range(rounds):
@@ -428,7 +428,9 @@ def holder(path):
     yield child
     if child.poll() is None:
         child.kill()
-    child.communicate()
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
 
 
 def test_second_process_gives_up_and_names_the_first(path, holder):
@@ -442,7 +444,7 @@ def test_second_process_gives_up_and_names_the_first(path, holder):
 
 def test_second_process_waits(path, holder):
     with mk.open(path, "r+") as m:
-        threading.Timer(0.1, lambda: holder.communicate("\n")).start()
+        threading.Timer(0.1, lambda: print(file=holder.stdin, flush=True)).start()
         with m.transaction(timeout=60) as private:
             assert private[0] == 99
 
@@ -457,7 +459,7 @@ def test_death_of_the_writer_lets_the_next_one_in(path, holder):
 def test_two_processes_take_turns(path):
     code = """
 import sys, mmapkit as mk
-with mk.open_array(sys.argv[1], "r+", dtype="i8", shape=(-1,)) as a:
+with mk.open_array(sys.argv[1], "r+", dtype="i8") as a:
     for _ in range(100):
         with a.transaction(timeout=60) as w:
             w[0] += 1

@@ -424,11 +424,16 @@ cdef int require_lockable(uint64_t start, uint64_t length) except -1:
     return require_end(start, length)
 
 
+cdef int require_pairs(Py_buffer *runs) except -1:
+    if runs.len % sizeof(mmk_run) or runs.len and <size_t>runs.buf % sizeof(int64_t):
+        raise ValueError(f"runs must be aligned pairs of int64, not {runs.len} bytes")
+    return 0
+
+
 cdef int require_runs(Py_buffer *runs, uint64_t length) except -1:
     """ValueError unless they are pairs that add up to a length."""
     cdef uint64_t sum = 0
-    if runs.len % sizeof(mmk_run) or runs.len and <size_t>runs.buf % sizeof(int64_t):
-        raise ValueError(f"runs must be aligned pairs of int64, not {runs.len} bytes")
+    require_pairs(runs)
     if not mmk_runs_measure(<const mmk_run *>runs.buf, <size_t>runs.len // sizeof(mmk_run),
                             0x7fffffffffffffff, &sum) or sum != length:
         raise ValueError(f"runs must be pairs (offset, length) from 0 on, of {length} bytes in all")

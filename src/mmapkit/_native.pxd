@@ -46,6 +46,13 @@ cdef extern from "mmk/file.h" nogil:
                                bint sparse)
     mmk_status mmk_file_renew(mmk_file *file, uint64_t size_bytes, bint sparse)
 
+cdef extern from "mmk/runs.h" nogil:
+    ctypedef struct mmk_run:
+        int64_t offset
+        int64_t length_bytes
+    c_bool mmk_runs_measure(const mmk_run *runs, size_t count, uint64_t end,
+                            uint64_t *length_bytes)
+
 cdef extern from "mmk/residency.h" nogil:
     ctypedef int mmk_advice
     enum:
@@ -194,6 +201,22 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
                                  mmk_cached *cached)
 
+    mmk_status mmk_region_resize_private(mmk_region *region, size_t size_bytes)
+    void mmk_region_mark_lost(mmk_region *region, int code)
+
+cdef extern from "mmk/changes.h" nogil:
+    ctypedef int mmk_changes_method
+    enum:
+        MMK_CHANGES_COUNT
+    const char *mmk_changes_name(mmk_changes_method method)
+    bint mmk_changes_supported(mmk_changes_method method)
+    ctypedef struct mmk_changes:
+        mmk_run *runs
+        size_t count
+    mmk_status mmk_region_changes(mmk_region *region, mmk_changes_method method,
+                                  mmk_region *base, mmk_changes *changes)
+    mmk_status mmk_region_discard(mmk_region *region, const mmk_run *runs, size_t count)
+
 cdef extern from "mmk/gather.h" nogil:
     ctypedef struct mmk_gather:
         size_t origin
@@ -242,13 +265,6 @@ cdef extern from "os/os.h" nogil:
 
     mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes)
     void mmk_os_file_close(mmk_handle file)
-
-cdef extern from "mmk/runs.h" nogil:
-    ctypedef struct mmk_run:
-        int64_t offset
-        int64_t length_bytes
-    c_bool mmk_runs_measure(const mmk_run *runs, size_t count, uint64_t end,
-                            uint64_t *length_bytes)
 
 cdef extern from "mmk/scatter.h" nogil:
     ctypedef struct mmk_piece:

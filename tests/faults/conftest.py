@@ -26,7 +26,7 @@ def linux():
 
 
 @pytest.fixture
-def mounts():
+def mounts(tmp_path):  # unmounted before the folder goes
     """Return an ExitStack for what a test mounts."""
     with contextlib.ExitStack() as stack:
         yield stack

@@ -122,7 +122,7 @@ def faulty(program, directory, *, size, read_eio=(0, 0), write_eio=False, direct
         ]
     )
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not os.path.ismount(directory):
             assert process.poll() is None, "faulty_fuse ended at once"
             assert time.monotonic() < deadline, "faulty_fuse did not mount"

@@ -73,7 +73,7 @@ def each(cases, work, status=0):
         heard, _ready_to = os.pipe()
         child = os.fork()
         if child == 0:
-            signal.alarm(20)
+            signal.alarm(100)
             try:
                 work(case)
             except BaseException:

@@ -6,8 +6,6 @@ import pytest
 
 from . import cgroups, victim
 
-pytestmark = pytest.mark.timeout(120)
-
 # Where the consumer is when the file is cut: `blocks` and how to get at what it holds.
 PASSES = """
     path = make(args[0], 64 * MIB)

@@ -22,11 +22,8 @@ KILLED = """
 
     path, cycles, first = args[0], int(args[1]), int(args[2])
     random.seed(first)
-    loads = 0
 
     def load():
-        global loads
-        loads += 1
         return np.load(path, mmap_mode="r")
 
     def write():
@@ -49,7 +46,9 @@ KILLED = """
     def watch(seconds):
         length = 0
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        going = True
+        while going:
+            going = time.monotonic() < until
             found = load()
             assert len(found) >= length, (len(found), length)
             length = len(found)
@@ -78,7 +77,6 @@ KILLED = """
             assert a.append(np.full((2, a.shape[1]), 0)) == before + 2
             assert os.path.getsize(path) == a.offset + a.nbytes
             a.resize(before)
-    assert loads > cycles
 """
 
 
@@ -91,7 +89,7 @@ def test_numpy_reads_whatever_a_killed_writer_leaves(file, first):
 @pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 99_999_950])
 def test_numpy_reads_whatever_many_killed_writers_leave(file, first):
-    victim.survive(KILLED, file.with_suffix(".npy"), 3000, first, timeout=600)
+    victim.survive(KILLED, file.with_suffix(".npy"), 3000, first, timeout=240)
 
 
 # What a writer does, and how long the array is after each step. The first header is numpy's.
@@ -127,7 +125,7 @@ def injected(what, path, log):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(found)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -195,7 +193,7 @@ def moments(call, tmp_path):
         ],
         env={**os.environ, "PYTHONPATH": found},
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     lines = trace.read_text().splitlines()
@@ -437,7 +435,8 @@ def test_leaving_without_closing_gives_blocks_back(file):
         """,
         path,
     )
-    os.sync()
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
     assert path.stat().st_size == 8128
     assert path.stat().st_blocks * 512 <= 1 << 16
 

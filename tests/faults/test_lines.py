@@ -188,19 +188,18 @@ def test_ctrl_c_ends_the_search_for_lines(tmp_path):
         file.truncate(1 << 40)
     m = mk.open(path)
     for threads in (1, 2):
-        sent = []
 
         def send():
             time.sleep(0.3)
-            sent.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Thread(target=send).start()
         try:
-            m.lines(threads=threads)
+            threading.Thread(target=send).start()
+            m.lines(threads=threads)  # takes many minutes
         except KeyboardInterrupt:
-            waited = time.monotonic() - sent[0]
-        assert waited < 1, waited
+            pass
+        else:
+            raise AssertionError("not heard")
     m.close()
     """,
         tmp_path / "f",

@@ -37,7 +37,7 @@ def test_rows_of_a_killed_writer_are_whole(tmp_path):
                 write()
             try:
                 until = time.monotonic() + moment
-                while time.monotonic() < until:
+                while time.monotonic() < until or before == 0:
                     with mk.open_ragged(place) as r:
                         assert right(r) >= before
                     reader.refresh()
@@ -45,7 +45,6 @@ def test_rows_of_a_killed_writer_are_whole(tmp_path):
             finally:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-        assert before > 0
         """,
         tmp_path / "r",
     )

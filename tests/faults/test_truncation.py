@@ -565,7 +565,7 @@ def test_thousand_cycles_of_truncation_and_recovery_under_readers(file, linux):
         print(told, healthy)
         """,
         file,
-        timeout=110,
+        timeout=240,
     )
 
 

@@ -27,7 +27,7 @@ class Outcome:
     err: str
 
 
-def run(code, *args, timeout=60, env=None, options=("-W", "error")):
+def run(code, *args, timeout=120, env=None, options=("-W", "error")):
     """Run a victim to its end, whatever that is; a victim that hangs fails the test."""
     surroundings = dict(os.environ, **(env or {}))
     surroundings["PYTHONPATH"] = os.pathsep.join([str(PACKAGES), str(HERE)])

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["CHOICE_VARIABLE", "METHODS", "changed_runs", "method"]
+__all__ = ["CHOICE_VARIABLE", "METHODS", "changed_runs", "method", "total_bytes"]
 
 # The best first. Each is a demand if it stands in the environment: see method().
 METHODS: Final = ("pagemap_scan", "pagemap", "compare")
@@ -67,3 +67,8 @@ def changed_runs(view: Region, base: Region) -> bytes:
         Pairs of int64, native byte order: offset in the view and length, in bytes.
     """
     return view._changes(method(), base)
+
+
+def total_bytes(runs: bytes) -> int:
+    """Sum the lengths of runs."""
+    return sum(memoryview(runs).cast("q")[1::2])

@@ -45,7 +45,10 @@ __all__ = [
     "end_applying",
     "end_reading",
     "end_writing",
+    "try_reading",
 ]
+
+END_OF_COMMIT: Final = "the end of a commit"
 
 FIRST_BYTE: Final = 1 << 62
 # ALIVE: shared by everybody who may write; who gets it exclusively is alone with the file.
@@ -190,6 +193,21 @@ def end_writing(locks: Locks) -> None:
 # --- many readers, or one commit ------------------------------------------------------------------
 
 
+def try_reading(locks: Locks, *, inside: bool = False) -> bool:
+    """Keep commits from being applied until `end_reading()`, unless one is being applied or waits.
+
+    With `inside` the lock is held already, for another thread: then it only tells whether one more
+    may join. Who does not ask would keep a commit waiting for ever, thread after thread.
+    """
+    file = locks.file
+    if not file.try_lock(FIRST_BYTE + GATE, 1, False):
+        return False
+    try:
+        return inside or file.try_lock(FIRST_BYTE + READERS, 1, False)
+    finally:
+        file.unlock(FIRST_BYTE + GATE, 1)
+
+
 def begin_reading(locks: Locks, timeout: float | None) -> None:
     """Keep commits from being applied until `end_reading()`; waits for one that is under way.
 
@@ -198,15 +216,7 @@ def begin_reading(locks: Locks, timeout: float | None) -> None:
     TimeoutError, UnsupportedError
         As for `begin_writing()`.
     """
-    what = "the end of a commit"
-    left = _countdown(timeout)
-    if not locks.try_shared(GATE):
-        locks.wait(lambda: locks.try_shared(GATE), next(left), what, GATE)
-    try:
-        if not locks.try_shared(READERS):
-            locks.wait(lambda: locks.try_shared(READERS), next(left), what, READERS)
-    finally:
-        locks.unlock(GATE)
+    locks.wait(lambda: try_reading(locks), timeout, END_OF_COMMIT, GATE)
 
 
 def end_reading(locks: Locks) -> None:
@@ -244,7 +254,9 @@ def end_applying(locks: Locks) -> None:
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """Return it; ValueError unless it is a number of seconds or None."""
+    """Return it; ValueError or TypeError unless it is a number of seconds or None."""
+    if timeout is not None and not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
     if timeout is not None and not timeout >= 0:  # also not a number
         raise ValueError(f"timeout must be a number of seconds or None, not {timeout!r}")
     return timeout

@@ -18,28 +18,45 @@ the journal begins anew. Only then are the frames not needed any more.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Final
 
 from mmapkit.durable.files import OS, journal_path
-from mmapkit.durable.journal import Journal
-from mmapkit.durable.locks import Locks
+from mmapkit.durable.journal import Journal, bytes_of
+from mmapkit.durable.locks import (
+    ALIVE,
+    CHECKPOINT,
+    QUEUE,
+    Locks,
+    begin_applying,
+    begin_writing,
+    end_applying,
+    end_writing,
+)
+from mmapkit.durable.recovery import become_alive, redo
 from mmapkit.errors import UnsupportedError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
+    from typing import Final
 
+    from mmapkit._native import File
     from mmapkit.durable.files import Files
     from mmapkit.durable.staged import Staged
     from mmapkit.mapping import Mapping
 
 __all__ = ["Store", "store_of"]
 
-# Readers hold up a commit; whoever has waited so long is told, and may commit again.
+# The journal grows up to this before it begins anew; a single commit may take more.
+MOST_JOURNAL_BYTES: Final = 64 << 20
+# How often a step of a commit is done again when something like Ctrl-C has interrupted it.
+ATTEMPTS: Final = 5
+# Closing and flushing wait so long for a transaction of somebody else.
 CLOSE_TIMEOUT_S: Final = 60.0
 
 _stores: dict[tuple[int, int, int], Store] = {}
@@ -61,7 +78,7 @@ def _join(mapping: Mapping, files: Files) -> Store:
     data = files.open(path, "r+")
     try:
         identity = data.identity()
-        if identity != files.identity_of(mapping):
+        if not os.path.samestat(os.fstat(data.fileno()), os.fstat(mapping.fileno())):
             raise OSError(
                 errno.ESTALE,
                 "another file has this name now: what is mapped has none, and no journal",
@@ -100,7 +117,7 @@ class Store:
         self.process = os.getpid()
         self._files = files
         self._data = data
-        self._locks = Locks(data)
+        self._locks = Locks(files.open(path, "r+"))
         self._journal: Journal | None = None
         self._turn = threading.Condition(threading.Lock())
         # All of these are changed under `_turn`.
@@ -127,10 +144,9 @@ class Store:
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
-        try:
+        # Nobody can be told; the journal stays, and recovery does what is missing.
+        with contextlib.suppress(OSError):
             self._close_if_unused()
-        except OSError:
-            pass  # nobody can be told; the journal stays, and recovery does what is missing
 
     def _close_if_unused(self) -> None:
         with _stores_lock:
@@ -146,9 +162,9 @@ class Store:
         """Empty the journal and, if no other process uses it, remove it."""
         if self._journal is None or self._poison is not None:
             return
-        self._locks.lock_writer(CLOSE_TIMEOUT_S)
+        begin_writing(self._locks, CLOSE_TIMEOUT_S)
         self._catch_up()
-        if not self._locks.try_alone():
+        if not self._locks.try_exclusive(ALIVE):
             return  # another process has it open, and will
         self._data.sync()
         self._journal.remove()
@@ -160,6 +176,7 @@ class Store:
             self._journal.close()
             self._journal = None
         self._data.close()
+        self._locks.close()
 
     # --- one transaction at a time ----------------------------------------------------------
 
@@ -193,19 +210,19 @@ class Store:
 
     def _take_writer_lock(self, deadline: float | None) -> None:
         """Only the owner calls this; nobody gives the lock back while there is one."""
-        if self._writing and self._locks.writer_wanted():
+        if self._writing and self._somebody_waits():
             with self._turn:  # other processes get their turn between ours
                 self._turn.wait_for(lambda: not self._waiting and not self._leading)
                 self._give_back_writer_lock()
         if not self._writing:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self._locks.lock_writer(left)
+            begin_writing(self._locks, left)
             self._writing = True
             self._catch_up()
 
     def _give_back_writer_lock(self) -> None:
         self._writing = False
-        self._locks.unlock_writer()
+        end_writing(self._locks)
 
     def end(self) -> None:
         """The open transaction is over; the next thread may begin."""
@@ -230,12 +247,33 @@ class Store:
 
     # --- what others did --------------------------------------------------------------------
 
+    def _somebody_waits(self) -> bool:
+        """Whether another process wants to write."""
+        if not self._locks.try_exclusive(QUEUE):
+            return True
+        self._locks.unlock(QUEUE)
+        return False
+
     def _catch_up(self) -> None:
         """Take in what other processes committed; the writer lock is held."""
         if self._journal is None:
             self._journal = self._opened_journal()
-        elif not self._journal.catch_up():
-            self._redo()
+        else:
+            self._journal.catch_up()
+        journal = self._journal
+        if not journal.applied:  # somebody died before he had
+            begin_applying(self._locks, CLOSE_TIMEOUT_S)
+            try:
+                redo(journal, self._data)
+            finally:
+                end_applying(self._locks)
+        if journal.data_size != self._data.size():  # longer or shorter without a transaction
+            self._locks.wait(self._checkpoint, CLOSE_TIMEOUT_S, "a snapshot", CHECKPOINT)
+
+    def _opened_journal(self) -> Journal:
+        """Open the journal, or make one; what is left of processes that died is recovered first."""
+        become_alive(self._files, self.path, self._data, self._locks)
+        return Journal.open_or_create(self._files, journal_path(self.path), self._data)
 
     def file_bytes(self) -> int:
         """The size of the data file now."""
@@ -269,6 +307,7 @@ class Store:
         """
         self._require_healthy()
         self._allocate(staged)
+        grown = staged.size_after > staged.size_before
         with self._turn:
             if seen != self._failures:
                 raise OSError(
@@ -278,7 +317,7 @@ class Store:
                     self.path,
                 )
             self._waiting.append(staged)
-            if staged.small and self._wanting:
+            if staged.whole and not grown and self._wanting:
                 staged.released = True
                 self._owner = None
                 self._turn.notify_all()
@@ -290,8 +329,8 @@ class Store:
         if grown <= 0 and self._data.allocated() >= staged.size_before:
             return  # no holes
         try:
-            for offset, length in staged.file_runs:
-                self._data.allocate(offset, length)
+            for at in range(0, len(staged.runs), 2):
+                self._data.allocate(staged.runs[at], staged.runs[at + 1])
             if grown > 0:
                 self._data.allocate(staged.size_before, grown)
         except UnsupportedError:
@@ -345,13 +384,14 @@ class Store:
         """Steps 3 to 7 of the module's text; returns what tried to interrupt them."""
         journal = self._journal
         assert journal is not None
-        self._make_room(sum(staged.nbytes for staged in batch))
         begin_applying(self._locks, timeout)
         try:
+            commits = [staged.commit() for staged in batch]
+            self._make_room(bytes_of(commits))
             try:
-                journal.append(batch)
+                journal.append(commits)
             except BaseException:
-                journal.undo_append()
+                self._completed(journal.undo_append)
                 raise
             # Ctrl-C comes too late from here on: it is heard when all of this is done.
             interrupted = None
@@ -379,13 +419,14 @@ class Store:
 
     def _apply(self, batch: list[Staged]) -> None:
         """Write into the data file what the journal holds by now."""
+        if not all(staged.whole for staged in batch):
+            assert self._journal is not None
+            redo(self._journal, self._data)
+            return
         for staged in batch:
             if staged.size_after > staged.size_before:
                 self._data.resize(staged.size_after)
-            for piece in staged.written():
-                self._data.write_runs(piece.runs, piece.payload)
-            if staged.size_after < staged.size_before:
-                self._data.resize(staged.size_after)
+            self._data.write_runs(staged.runs, staged.payload())
 
     def _poison_with(self, error: OSError) -> None:
         """From now on nothing on this file claims success, until it is opened again."""
@@ -399,27 +440,27 @@ class Store:
         """See that the journal takes so many bytes more, with the least of work."""
         journal = self._journal
         assert journal is not None
-        if not journal.has_room(nbytes) and not journal.extend(nbytes):
+        if not journal.room(nbytes) and journal.capacity >= MOST_JOURNAL_BYTES:
             self._checkpoint()
-            if not journal.has_room(nbytes):
-                journal.extend(nbytes, beyond=True)
+        if not journal.room(nbytes):
+            journal.extend(nbytes)
 
-    def _checkpoint(self) -> None:
-        """Have everything on the disk in the data file, and begin the journal anew; unless a
+    def _checkpoint(self) -> bool:
+        """Have everything on the disk in the data file, and begin the journal anew; False if a
         snapshot needs what the journal has."""
         journal = self._journal
         assert journal is not None
         if not self._locks.try_exclusive(CHECKPOINT):
-            return
+            return False
         try:
-            self._completed(self._data.sync)
-            self._completed(lambda: journal.checkpoint(self._data.size()))
+            self._completed(lambda: journal.checkpoint(self._data))
         finally:
             self._locks.unlock(CHECKPOINT)
+        return True
 
     def flushed(self, mapping: Mapping) -> None:
         """Plain stores of a mapping have reached the disk: forget frames that could undo them."""
-        if self.process != os.getpid() or self._journal is None or self._journal.empty:
+        if self.process != os.getpid() or self._journal is None:
             return
         if self._owner == threading.get_ident():  # inside a transaction
             self._checkpoint()

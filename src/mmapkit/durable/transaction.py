@@ -7,12 +7,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from mmapkit.durable.changes import changed_runs
+from mmapkit.durable.changes import changed_runs, total_bytes
 from mmapkit.durable.locks import checked_timeout
-from mmapkit.durable.runs import total
 from mmapkit.durable.staged import Staged
 from mmapkit.durable.store import Store, store_of
-from mmapkit.durable.view import PrivateView
+from mmapkit.durable.view import PrivateMapping, open_private
 from mmapkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class Target(Protocol[View]):
     def follow(self) -> None:
         """See the file as long as it is now."""
 
-    def show(self, private: PrivateView) -> View:
+    def show(self, private: PrivateMapping) -> View:
         """What the user gets of the private view."""
 
     def hide(self, shown: View) -> None:
@@ -54,7 +53,7 @@ class OfMapping:
     def follow(self) -> None:
         self.mapping.refresh()
 
-    def show(self, private: PrivateView) -> Mapping:
+    def show(self, private: PrivateMapping) -> Mapping:
         return private
 
     def hide(self, shown: Mapping) -> None:
@@ -76,7 +75,7 @@ class OfArray:
     def follow(self) -> None:
         self._array.refresh()
 
-    def show(self, private: PrivateView) -> MappedArray:
+    def show(self, private: PrivateMapping) -> MappedArray:
         return self._array._over(private)
 
     def hide(self, shown: MappedArray) -> None:
@@ -136,7 +135,7 @@ class Transaction(Generic[View]):
         self._timeout = checked_timeout(timeout)
         self._target = target
         self._mapping = target.mapping
-        self._private: PrivateView | None = None
+        self._private: PrivateMapping | None = None
         self._shown: View | None = None
         self._ended = ""
         self._size = 0  # of the file when it began
@@ -174,7 +173,7 @@ class Transaction(Generic[View]):
             if mapping.offset + mapping.size != self._size:
                 self._target.follow()
             self._mapping = self._target.mapping
-            self._private = PrivateView.over(self._mapping)
+            self._private = open_private(self._mapping)
             self._seen = store.show_pending(self._private)
             self._shown = self._target.show(self._private)
         except BaseException:
@@ -220,7 +219,7 @@ class Transaction(Generic[View]):
         """Bytes of the pages that were changed so far; whole pages, as they will be written."""
         self._require_open("count what it changed")
         assert self._private is not None
-        return total(changed_runs(self._private, self._mapping))
+        return total_bytes(changed_runs(self._private, self._mapping))
 
     def commit(self) -> None:
         """Make all changes durable and visible, then end the transaction.
@@ -245,11 +244,12 @@ class Transaction(Generic[View]):
         assert private is not None
         if private.closed:
             raise ValueError(f"the view of {mapping.path!r} was closed: roll back")
-        grown = private.size != mapping.size
+        size_after = mapping.offset + private._size_after
+        grown = private._size_after > mapping.size
         runs = changed_runs(private, mapping)
         if runs or grown:
             self._require_whole(store)
-            size_after = mapping.offset + private.size if grown else self._size
+            size_after = size_after if grown else self._size
             staged = Staged(mapping, private, runs, self._size, size_after)
             try:
                 store.commit(staged, self._seen, self._timeout)
@@ -273,7 +273,8 @@ class Transaction(Generic[View]):
     def _require_open(self, what: str) -> Store:
         if self._ended:
             raise ValueError(
-                f"the transaction on {self._mapping.path!r} has ended ({self._ended}): cannot {what}"
+                f"the transaction on {self._mapping.path!r} has ended ({self._ended}): "
+                f"cannot {what}"
             )
         if self._store is None:
             raise ValueError(
