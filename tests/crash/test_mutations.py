@@ -28,7 +28,7 @@ SYNCS = {
     "journal.checkpoint:data": workloads.checkpoint,
     "journal.checkpoint:journal": workloads.checkpoint,
     "journal.remove:folder": workloads.used_plainly_afterwards,
-    "recovery._complete:journal": workloads.recovered_before_the_sync,
+    "recovery._harden:journal": workloads.recovered_before_the_sync,
     "recovery._complete:data": workloads.one_page,
     "recovery._remove:folder": workloads.recovered_then_used_plainly,
     # The caller's: before the journal is removed.
@@ -202,8 +202,14 @@ STEPS = {
     "redone before the journal is synced": (
         recovery,
         "redo",
-        [("    journal.sync()\n", "")],
+        [("    _harden(found, journal.file)\n", "")],
         workloads.completed_by_the_living,
+    ),
+    "not written again after a sync that failed": (
+        recovery,
+        "_harden",
+        [("while start < end", "while False")],
+        workloads.recovered_after_a_failed_sync,
     ),
     "readers are never told": (
         recovery,

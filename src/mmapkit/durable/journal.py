@@ -93,14 +93,17 @@ class Entry:
     ----------
     sequence, size_after : int
         Its number, and the bytes of the data file after it.
+    position : int
+        Where in the journal its first frame begins.
     parts : list of (run table, checksums of the old bytes, position, bytes)
         One for each frame; where in the journal its payload lies.
     """
 
-    __slots__ = ("parts", "sequence", "size_after")
+    __slots__ = ("parts", "position", "sequence", "size_after")
 
-    def __init__(self, sequence: int, size_after: int) -> None:
+    def __init__(self, position: int, sequence: int, size_after: int) -> None:
         """Begin without frames."""
+        self.position = position
         self.sequence = sequence
         self.size_after = size_after
         self.parts: list[tuple[bytes, bytes, int, int]] = []
@@ -481,7 +484,7 @@ def entries_from(window: frames.Window, slot: frames.Slot, tail: frames.Tail) ->
     entry = None
     for frame in frames.frames_from(window, slot, ahead):
         if entry is None:
-            entry = Entry(frame.sequence, frame.size_after)
+            entry = Entry(tail.position, frame.sequence, frame.size_after)
         entry.parts.append((frame.table, frame.before, frame.payload_at, len(frame.payload)))
         if frame.last:
             tail.move(ahead)
