@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 __all__ = ["POLL_S", "result_of", "start_threads"]
 
-# How long Ctrl-C may go unnoticed while the main thread waits for others: Windows does not interrupt
-# that, and on Linux it sleeps on if another thread was the one to take the signal.
+# How long Ctrl-C may go unnoticed while the main thread waits for others: Windows does not
+# interrupt that, and on Linux it sleeps on if another thread was the one to take the signal.
 POLL_S: Final = 0.2
 
 
