@@ -24,9 +24,17 @@ MSVC = WINDOWS and sys.platform == "win32" and "gcc" not in os.environ.get("CC",
 
 # The platform is chosen here, once.
 SYSTEM = (
-    ["os/windows.c", "guard/windows.c"]
+    ["os/windows.c", "os/disk_windows.c", "os/changed_none.c", "guard/windows.c"]
     if WINDOWS
-    else ["os/posix.c", "os/darwin.c" if MACOS else "os/linux.c", "guard/posix.c", "guard/poison.c"]
+    else [
+        *("os/posix.c", "os/disk_posix.c"),
+        *(
+            ["os/darwin.c", "os/disk_darwin.c", "os/changed_none.c"]
+            if MACOS
+            else ["os/linux.c", "os/disk_linux.c", "os/changed_linux.c"]
+        ),
+        *("guard/posix.c", "guard/poison.c"),
+    ]
 )
 
 # Extension -> its C files. Static state must not be doubled, so no file is in two of them.
@@ -38,6 +46,9 @@ EXTENSIONS = {
     ],
     "mmapkit._scan": sorted(path.relative_to(CORE).as_posix() for path in CORE.glob("scan/*.c")),
     "mmapkit._lines": ["lines/table.c"],
+    "mmapkit._journal": sorted(
+        path.relative_to(CORE).as_posix() for path in CORE.glob("journal/*.c")
+    ),
 }
 
 
@@ -45,7 +56,9 @@ def flags():
     """Compiler and linker flags for this platform and these switches."""
     if MSVC:
         return ["/std:c11", "/experimental:c11atomics", "/O2"], []
-    compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fvisibility=hidden"]
+    # File offsets of 64 bits, also where the machine has 32.
+    compile_flags = ["-std=c11", "-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64"]
+    compile_flags += ["-O3", "-fvisibility=hidden"]
     link_flags = []
     if os.environ.get("WERROR"):
         compile_flags += ["-Wall", "-Werror"]
@@ -65,7 +78,7 @@ def extension(name, files):
     source = Path("src", *name.split(".")).with_suffix(".pyx")
     # With build_dir set below, the .pyx would be missing from the sdist: `depends` keeps it, and
     # rebuilds when a header changes.
-    depends = [source, *CORE.rglob("*.h"), *Path("src").rglob("*.pxd")]
+    depends = [source, *CORE.rglob("*.h"), *Path("src").rglob("*.px[di]")]
     return Extension(
         name,
         [source.as_posix(), *((CORE / file).as_posix() for file in files)],

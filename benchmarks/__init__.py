@@ -9,6 +9,7 @@ TOPICS = (
     "sequential",
     "passes",
     "growth",
+    "commit",
     "search",
     "guard",
 )

@@ -51,7 +51,8 @@ def _remark(line: Line) -> str:
     if line.target is None:
         return line.remark
     met = "met" if line.ratio >= line.target else "missed"
-    return f"target >= {line.target:g}x: {met}"
+    verdict = f"target >= {line.target:.3g}x: {met}"
+    return f"{verdict}; {line.remark}" if line.remark else verdict
 
 
 def _digits(ratio: float) -> str:

@@ -30,11 +30,12 @@ EDGES = {
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
     "mapping": {"errors", "_native", "faults", "residency", "views", "rawfile", "passes.*"}
-    | {"searchable"},
+    | {"durable.*", "searchable"},
     # Lazily: its methods are in text/.
     "searchable": {"text.find", "text.lines", "text.search", "text.several"},
     "_scan": {"_native"},
     "_lines": {"_native", "_scan", "errors"},
+    "_journal": {"_native"},
     "cores": set(),
     "pools": set(),
     "text": set(),
@@ -73,7 +74,7 @@ EDGES = {
         "residency",
         "views",
     }
-    | {"closing", "dask", "gather", "growing", "passes.*"},
+    | {"dask", "durable.*", "gather", "growing", "passes.*"},
     "growing": {"array", "errors", "mapping", "formats", "formats.*", "views"},
     "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
@@ -81,6 +82,9 @@ EDGES = {
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "views", "formats.*"},
+    "durable": set(),
+    "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
+    | {"growing", "mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
     "passes.*": {
@@ -154,6 +158,7 @@ INCLUDES = {
     "guard": ("mmk/", "guard/", "os/"),
     "scan": ("mmk/scan.h", "scan/", "os/compiler.h"),
     "lines": ("mmk/table.h",),
+    "journal": ("mmk/checksum.h", "journal/", "os/compiler.h"),
 }
 STANDARD_C = {
     f"{name}.h"
@@ -381,7 +386,8 @@ def test_no_paths_or_hosts_of_one_machine():
     hosts = "|".join([r"deb\.deb" r"ian\.org", r"pypi\.org/sim" "ple", r"files\.python" "hosted"])
     pattern = re.compile(rf"(?<![\w.$}}\"*{{/-])/(?:{places})/\w|{hosts}")
     folders = ("src", "csrc", "tests", "tools", "benchmarks", "docs", "examples", ".ci", ".github")
-    kinds = {".py", ".pyi", ".pyx", ".pxd", ".c", ".h", ".sh", ".md", ".toml", ".yml", ".cfg", ""}
+    kinds = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".c", ".h", ".sh", ".md", ".toml", ".yml"}
+    kinds |= {".cfg", ""}
     found = []
     files = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     for path in [*files, *ROOT.glob("*.*")]:

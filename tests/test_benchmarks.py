@@ -61,6 +61,23 @@ EXPECTED = {
         "1 MiB, cold": {'mk.blocks(path, "read")', "device, 1 MiB blocks, depth 4 (C, O_DIRECT)"},
         "1 MiB, cold, a cgroup of 64 MiB": {"mk.blocks(path), no cgroup", "mk.blocks(path)"},
     },
+    "commit": {
+        "commit 1 page, anywhere of 64 KiB": {
+            "with a.transaction() as w: w[numbers] = pages",
+            "SQLite WAL, synchronous=FULL",
+            "np.memmap, flush (msync): not atomic",
+            "write the whole file, fsync, rename",
+            "one page written over, one fdatasync",
+        },
+        "commit 16 pages in a row of 64 KiB": {"16 pages in a row written over, one fdatasync"},
+        "commit 1 page, the next each time of 1 MiB, 4 threads": {"SQLite WAL, synchronous=FULL"},
+        "commit 256 pages anywhere of 1 MiB": {"SQLite WAL, synchronous=FULL"},
+        "find 64 changed pages": {"compare"},
+        "recover a journal": {"mk.recover(path)"},
+        "enter and leave": {"with m.reading(): m[0]"},
+        "the first commit": {"open, one transaction, close"},
+        "a program without transactions": {"mk.open(path), close", "the look for a journal in it"},
+    },
     "search": {
         "count newlines, already mapped": {
             'm.count(b"\\n")',

@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 # Folders of the tree that an sdist holds whole, and which of their files.
 SDIST = {
     "csrc": (".c", ".h"),
-    "src": (".py", ".pyx", ".pxd", ".pyi"),
+    "src": (".py", ".pyx", ".pxd", ".pxi", ".pyi"),
     "tests": (".py", ".c", ".h"),
     "examples": (".py", ".md"),
 }
 SDIST_FILES = ("LICENSE", "MANIFEST.in", "PKG-INFO", "README.md", "pyproject.toml", "setup.py")
-SOURCES = (".c", ".h", ".pyx", ".pxd")
+SOURCES = (".c", ".h", ".pyx", ".pxd", ".pxi")
 
 
 def tree_files(tree, folder, suffixes):

@@ -21,7 +21,7 @@ mmk_status mmk__region_look(const mmk_region *region, mmk_file_info *now) {
 mmk_status mmk_region_inspect(mmk_region *region) {
     mmk_file_info now;
     /* First: growing makes the file longer before the mapping, perhaps in between. */
-    uint64_t end = region->offset + region->extent_bytes;
+    uint64_t end = region->offset + mmk__region_own_from(region, region->extent_bytes);
     if (mmk__region_has_file(region) && region->file.info.kind == MMK_FILE_REGULAR) {
         mmk_status status = mmk__region_look(region, &now);
         if (status != MMK_OK)
@@ -78,6 +78,13 @@ static mmk_status lost(mmk_region *region, mmk_status status, size_t offset) {
                    mmk_os_means_no_space(status) ? MMK_CAUSE_NO_SPACE : MMK_CAUSE_IO_ERROR, status,
                    region->offset + offset);
     return MMK_FAULTED;
+}
+
+void mmk_region_mark_lost(mmk_region *region, int code) {
+    mmk_fault told;
+    atomic_store(&region->lost_writes, true);
+    mmk_guard_note(&region->faults, MMK_CAUSE_IO_ERROR, code, region->offset);
+    mmk_guard_take(&region->faults, &told);
 }
 
 static mmk_status write_back(mmk_region *region, size_t offset, size_t length_bytes,

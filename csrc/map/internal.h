@@ -24,6 +24,11 @@ static inline void mmk__region_show(mmk_region *region, size_t size_bytes) {
     region->extent_bytes = size_bytes;
     region->size_bytes = size_bytes;
 }
+/* Where the bytes that are not the file's begin, among so many. */
+static inline size_t mmk__region_own_from(const mmk_region *region, size_t size_bytes) {
+    size_t backed = region->backed_bytes;
+    return backed < size_bytes ? backed : size_bytes;
+}
 /* Whole pages that hold a range of the visible bytes. */
 mmk_span mmk__region_pages(const mmk_region *region, size_t offset, size_t length_bytes);
 /* Puts `size_bytes` visible bytes behind `base`, and sets `data`. */

@@ -18,8 +18,11 @@ mmk_status mmk__region_publish(mmk_region *region) {
     mmk_fault_record *faults = &region->faults;
     if (!region->has_map)
         return MMK_OK;
-    mmk_guard_describe(faults, region->base,
-                       mmk__round_up(region->mapped_bytes, faults->page_bytes));
+    /* Not the region's own tail: poison for what the file lost would be laid over it. */
+    size_t own = mmk__region_own_from(region, SIZE_MAX), length = region->mapped_bytes;
+    if (own < SIZE_MAX)
+        length = own > 0 ? region->lead_bytes + own : 0;
+    mmk_guard_describe(faults, region->base, mmk__round_up(length, faults->page_bytes));
     return mmk_guard_publish(faults);
 }
 
@@ -147,6 +150,7 @@ mmk_status mmk_region_open(mmk_region *region, const mmk_file *file,
     region->sparse = options->sparse;
     region->place = options->place;
     region->to_end = options->length == MMK_TO_END;
+    region->backed_bytes = SIZE_MAX;
     region->offset = options->offset;
     region->lead_bytes = (size_t)(options->offset % grain);
     region->protection = MMK_PROT_READ | (options->mode == MMK_MODE_READ ? 0 : MMK_PROT_WRITE);
@@ -175,6 +179,7 @@ mmk_status mmk_region_anonymous(mmk_region *region, size_t size_bytes, size_t re
     region->file.handle = MMK_NO_HANDLE;
     region->mode = MMK_MODE_WRITE;
     region->backend = MMK_BACKEND_MEMORY;
+    region->backed_bytes = SIZE_MAX;
     region->protection = MMK_PROT_READ | MMK_PROT_WRITE;
     region->faults.page_bytes = mmk_os_page_bytes();
     if (reserve_bytes > 0)

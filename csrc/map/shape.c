@@ -283,6 +283,8 @@ static mmk_status size_now(mmk_region *region, size_t *size_bytes) {
     mmk_file_info now;
     size_t visible = region->size_bytes;
     *size_bytes = visible;
+    if (mmk__region_own_from(region, SIZE_MAX) < SIZE_MAX)
+        return MMK_UNSUPPORTED;
     if (!mmk__region_has_file(region) || region->file.info.kind == MMK_FILE_CHAR_DEVICE)
         return MMK_OK;
     mmk_status status = mmk__region_look(region, &now);
@@ -314,7 +316,9 @@ mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes) {
 
 static mmk_status fit(mmk_region *region, size_t size_bytes) {
     uint64_t file_bytes = 0;
-    mmk_status status = mmk_region_measure(region, &file_bytes);
+    mmk_status status = mmk__region_own_from(region, SIZE_MAX) < SIZE_MAX
+                            ? MMK_UNSUPPORTED
+                            : mmk_region_measure(region, &file_bytes);
     if (status != MMK_OK)
         return status;
     if (file_bytes < region->offset || file_bytes - region->offset < size_bytes)

@@ -79,6 +79,8 @@ mmk_status mmk_os_map(const mmk_source *source, size_t length_bytes, bool huge, 
 bool mmk_os_refuses_mapping(mmk_status status);
 /* False where a file cannot be made shorter while it is mapped. */
 bool mmk_os_cuts_mapped_files(void);
+/* False where a reservation holds views of a file, or memory, but not both. */
+bool mmk_os_mixes_sources(void);
 /* Gives back a mapping, or a reservation with all that was mapped into it; `reserved_bytes` is 0
  * where nothing was reserved. */
 mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes);

@@ -192,6 +192,7 @@ bool mmk_os_refuses_mapping(mmk_status status) {
 }
 
 bool mmk_os_cuts_mapped_files(void) { return true; }
+bool mmk_os_mixes_sources(void) { return true; }
 
 mmk_status mmk_os_unmap(void *base, size_t mapped_bytes, size_t reserved_bytes) {
     size_t length = reserved_bytes != 0 ? reserved_bytes : mapped_bytes;

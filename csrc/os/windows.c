@@ -598,6 +598,8 @@ bool mmk_os_refuses_mapping(mmk_status status) {
 }
 
 bool mmk_os_cuts_mapped_files(void) { return false; }
+/* Each piece of memory would need a placeholder of its own; commit() makes one of all. */
+bool mmk_os_mixes_sources(void) { return false; }
 
 static mmk_status give_back(void *at, size_t length_bytes, const MEMORY_BASIC_INFORMATION *piece,
                             void *context) {

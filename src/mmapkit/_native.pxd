@@ -26,6 +26,7 @@ cdef extern from "mmk/file.h" nogil:
         MMK_OPEN_WRITE
         MMK_OPEN_CREATE
         MMK_OPEN_EXCLUSIVE
+        MMK_OPEN_SHARED_DELETE
     ctypedef enum mmk_file_kind:
         MMK_FILE_REGULAR
         MMK_FILE_BLOCK_DEVICE
@@ -44,6 +45,13 @@ cdef extern from "mmk/file.h" nogil:
     mmk_status mmk_file_resize(mmk_handle file, uint64_t old_bytes, uint64_t size_bytes,
                                bint sparse)
     mmk_status mmk_file_renew(mmk_file *file, uint64_t size_bytes, bint sparse)
+
+cdef extern from "mmk/runs.h" nogil:
+    ctypedef struct mmk_run:
+        int64_t offset
+        int64_t length_bytes
+    c_bool mmk_runs_measure(const mmk_run *runs, size_t count, uint64_t end,
+                            uint64_t *length_bytes)
 
 cdef extern from "mmk/residency.h" nogil:
     ctypedef int mmk_advice
@@ -193,6 +201,22 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_cached(mmk_region *region, size_t offset, size_t length_bytes,
                                  mmk_cached *cached)
 
+    mmk_status mmk_region_resize_private(mmk_region *region, size_t size_bytes)
+    void mmk_region_mark_lost(mmk_region *region, int code)
+
+cdef extern from "mmk/changes.h" nogil:
+    ctypedef int mmk_changes_method
+    enum:
+        MMK_CHANGES_COUNT
+    const char *mmk_changes_name(mmk_changes_method method)
+    bint mmk_changes_supported(mmk_changes_method method)
+    ctypedef struct mmk_changes:
+        mmk_run *runs
+        size_t count
+    mmk_status mmk_region_changes(mmk_region *region, mmk_changes_method method,
+                                  mmk_region *base, mmk_changes *changes)
+    mmk_status mmk_region_discard(mmk_region *region, const mmk_run *runs, size_t count)
+
 cdef extern from "mmk/gather.h" nogil:
     ctypedef struct mmk_gather:
         size_t origin
@@ -238,6 +262,30 @@ cdef extern from "os/os.h" nogil:
     mmk_status mmk_os_file_resize(mmk_handle file, uint64_t size_bytes)
     mmk_status mmk_os_cached(mmk_handle file, uint64_t offset, uint64_t length_bytes,
                              mmk_cached *cached)
+
+    mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes)
+    void mmk_os_file_close(mmk_handle file)
+
+cdef extern from "mmk/scatter.h" nogil:
+    ctypedef struct mmk_piece:
+        const void *at
+        size_t length_bytes
+    mmk_status mmk_pieces_write(mmk_handle file, uint64_t offset, mmk_piece *pieces, size_t count)
+    mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, const void *data)
+
+cdef extern from "os/disk.h" nogil:
+    ctypedef struct mmk_identity:
+        uint64_t device
+        uint64_t inode
+        uint64_t birth_ns
+    mmk_status mmk_os_file_identify(mmk_handle file, mmk_identity *identity)
+    mmk_status mmk_os_file_blocks(mmk_handle file, uint64_t *allocated_bytes)
+    mmk_status mmk_os_file_sync_data(mmk_handle file)
+    mmk_status mmk_os_directory_sync(const mmk_path_char *path)
+    mmk_status mmk_os_file_lock(mmk_handle file, uint64_t offset, uint64_t length_bytes,
+                                bint exclusive, c_bool *obtained)
+    mmk_status mmk_os_file_unlock(mmk_handle file, uint64_t offset, uint64_t length_bytes)
+    mmk_status mmk_os_file_clone(mmk_handle to, mmk_handle source)
 
 # What works on memory step by step, and knows nothing of Python.
 ctypedef void (*visitor)(void *context) noexcept nogil

@@ -4,6 +4,7 @@ No loops and no policy: those are in csrc/map (C) and in mapping.py (Python).
 """
 
 import os as _os
+from errno import EIO as _EIO
 
 from mmapkit import errors as _errors
 
@@ -20,6 +21,7 @@ from cpython.number cimport PyIndex_Check, PyNumber_Index
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
 from cpython.weakref cimport PyWeakref_NewRef
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memcpy
 
 cdef extern from *:
@@ -98,6 +100,8 @@ cdef object _rearm = None
 _BACKENDS = ("auto", "map", "map-private", "read", "memory")
 _LEVELS = {"async": MMK_FLUSH_ASYNC, "os": MMK_FLUSH_OS, "disk": MMK_FLUSH_DISK}
 _ADVICE = {mmk_advice_name(<mmk_advice>i).decode(): i for i in range(<int>MMK_ADVICE_COUNT)}
+_CHANGES = tuple([mmk_changes_name(<mmk_changes_method>i).decode()
+                  for i in range(<int>MMK_CHANGES_COUNT)])
 _PROTECTIONS = {"r": 1, "rw": 3, "rx": 5}
 
 
@@ -279,6 +283,8 @@ cdef class Region(Visited):
     cdef object __weakref__
     cdef readonly object path
     cdef readonly str mode
+    cdef public object _ledger  # of transactions: is told of flush and close; None without any
+    cdef public object _reader  # of reading(): goes when it is closed; None without any
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -318,13 +324,13 @@ cdef class Region(Visited):
         try:
             self._size_file(&opened, how, size is not None, wanted, sparse)
         except BaseException:
-            self._discard(&opened, beneath)
+            self._drop_file(&opened, beneath)
             raise
         cdef uint64_t file_bytes = opened.info.size_bytes
         with nogil:
             status = mmk_region_open(&self.c, &opened, &options)
         if status != MMK_OK:
-            self._discard(&opened, beneath)
+            self._drop_file(&opened, beneath)
             raise self._open_error(status, offset, length, file_bytes)
         self._begin()
 
@@ -397,7 +403,7 @@ cdef class Region(Visited):
         opened.info.size_bytes = wanted
         return 0
 
-    cdef void _discard(self, mmk_file *opened, beneath) noexcept:
+    cdef void _drop_file(self, mmk_file *opened, beneath) noexcept:
         """Leave nothing behind of a file that could not be opened."""
         cdef bint created = opened.created
         mmk_file_close(opened)
@@ -496,6 +502,9 @@ cdef class Region(Visited):
             raise self._busy(status, "close")
         with nogil:
             mmk_region_close_finish(&self.c)
+        self._reader = None
+        if self._ledger is not None:
+            self._ledger.leave(self)
         if lost is not None:
             raise lost
         if mmk_region_fault_state(&self.c) and mmk_guard_untold(&self.c.faults):
@@ -614,6 +623,10 @@ cdef class Region(Visited):
         return 0
 
     cdef object _closed_error(self, str what):
+        return self._why_closed(what)
+
+    def _why_closed(self, str what):
+        """The error of a call that comes too late."""
         return _errors.translate(MMK_CLOSED, what, self.path)
 
     # --- faults -------------------------------------------------------------------------------
@@ -1366,6 +1379,8 @@ cdef class Region(Visited):
             raise ValueError(f"level must be 'async', 'os' or 'disk', not {level!r}")
         ensure_guard()
         self._on_range(offset, length, flush_range, _LEVELS[level], "flush")
+        if self._ledger is not None and level == "disk":
+            self._ledger.flushed(self)
 
     def advise(self, str advice not None, offset=0, length=None):
         """Give the OS a hint on how a range will be used; any range, see `supported_advice()`.
@@ -1548,6 +1563,132 @@ cdef class Region(Visited):
             mmk_region_unpin(&self.c)
 
 
+    # --- private pages (mode "c") ---------------------------------------------------------------
+
+    def _changes(self, str method not None, Region base=None):
+        """Which pages were stored into, as int64 pairs of (offset, length) in order.
+
+        Whole pages, as far as they are visible; neighbours are one run. What `_grow_private` added
+        always counts.
+
+        Parameters
+        ----------
+        method : str
+            One of `change_methods()`. ``"compare"`` looks at the bytes, so that it leaves out pages
+            that were stored into with what was there; the others count them.
+        base : Region, optional
+            For ``"compare"``: a shared mapping of the same bytes.
+
+        Raises
+        ------
+        MappingFault
+            If bytes of either were lost while they were compared.
+        UnsupportedError
+            Unless this is a private mapping, mapped indeed, and the system has the method.
+        ValueError
+            If the method is unknown, or `base` does not hold the bytes.
+        """
+        cdef mmk_changes changes
+        cdef mmk_status status
+        cdef mmk_region *other = NULL
+        if method not in _CHANGES:
+            raise ValueError(f"method must be one of {', '.join(_CHANGES)}, not {method!r}")
+        cdef int number = _CHANGES.index(method)
+        self._pin()
+        try:
+            if base is not None:
+                base._pin()
+                other = &base.c
+            try:
+                ensure_guard()
+                with nogil:
+                    status = mmk_region_changes(&self.c, <mmk_changes_method>number, other,
+                                                &changes)
+                if status == MMK_RANGE:
+                    raise ValueError("comparing needs a base that maps the same bytes of "
+                                     f"{self.path!r}")
+                if (status == MMK_FAULTED and base is not None
+                        and mmk_region_fault_state(&base.c) and not mmk_region_fault_state(&self.c)):
+                    raise base._fault()
+                self._raise(status, f"find changes by {method!r}")
+            finally:
+                if base is not None:
+                    mmk_region_unpin(&base.c)
+        finally:
+            mmk_region_unpin(&self.c)
+        try:
+            return PyBytes_FromStringAndSize(<char *>changes.runs,
+                                             <Py_ssize_t>(changes.count * sizeof(mmk_run)))
+        finally:
+            free(changes.runs)
+
+    def _discard(self, runs):
+        """Drop the private pages of runs, so that the file shows through; False where there is no way.
+
+        A page of which a run holds a part only stays, and so does what `_grow_private` added.
+        """
+        cdef Py_buffer where
+        cdef uint64_t length = 0
+        cdef mmk_status status
+        PyObject_GetBuffer(runs, &where, PyBUF_CONTIG_RO)
+        try:
+            self._pin()
+            try:
+                require_pairs(&where)
+                if not mmk_runs_measure(<const mmk_run *>where.buf,
+                                        <size_t>where.len // sizeof(mmk_run), self.c.size_bytes,
+                                        &length):
+                    raise ValueError("runs must be pairs (offset, length) inside the mapping's "
+                                     f"{self.c.size_bytes} bytes")
+                with nogil:
+                    status = mmk_region_discard(&self.c, <const mmk_run *>where.buf,
+                                                <size_t>where.len // sizeof(mmk_run))
+                if status == MMK_UNSUPPORTED:
+                    return False
+                self._raise(status, "discard private pages")
+                return True
+            finally:
+                mmk_region_unpin(&self.c)
+        finally:
+            PyBuffer_Release(&where)
+
+    def _grow_private(self, size):
+        """Make a private mapping longer than its file, or shorter; the file stays as it is.
+
+        What is new is zeros, also where there were bytes before, and in memory only. Growing is done
+        in place within `reserve`: views stay valid. Afterwards `refresh()` is not supported.
+
+        Raises
+        ------
+        BufferError
+            With live views, if it shrinks.
+        MappingFault
+            If the file has become too short for the bytes that there are.
+        UnsupportedError
+            Unless it is a private mapping, mapped indeed; and on Windows.
+        ValueError
+            Beyond the reserve.
+        """
+        cdef size_t wanted = to_size(size, "size")
+        cdef mmk_status status
+        self._require_open("grow it")
+        ensure_guard()
+        status = mmk_region_resize_private(&self.c, wanted)
+        if status == MMK_RANGE:
+            raise ValueError(f"{wanted} bytes do not fit the {self._capacity} that are reserved for "
+                             f"{self.path!r}")
+        self._raise(status, f"make a private mapping {wanted} bytes long")
+
+    def _mark_lost(self, int code=_EIO):
+        """Have every later flush raise MappingFault, until the file is opened again.
+
+        For whoever has learned elsewhere that stored bytes did not reach the disk; `code` is the
+        error's number. It counts as told.
+        """
+        self._require_open("mark it")
+        mmk_region_mark_lost(&self.c, code)
+
+
 # --- conversions ------------------------------------------------------------------------------
 
 cdef object index_or_none(object value, str name):
@@ -1658,6 +1799,12 @@ def supported_advice():
     return tuple(name for name, advice in _ADVICE.items() if mmk_advice_supported(advice))
 
 
+def change_methods():
+    """Return the names that `Region._changes` takes on this machine, fastest first; tried out once."""
+    return tuple([name for i, name in enumerate(_CHANGES)
+                  if mmk_changes_supported(<mmk_changes_method><int>i)])
+
+
 def find_bad_row(rows, size_t row_count):
     """Position of the first index, of contiguous int64, that is out of range; -1 if there is none."""
     cdef Py_buffer picked
@@ -1765,3 +1912,5 @@ def on_displaced(callback):
 
 
 mmk_guard_on_main_fault(mmk_py_notify)
+
+include "_file.pxi"

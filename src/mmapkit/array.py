@@ -29,6 +29,8 @@ from mmapkit.residency import estimate
 from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storable_shape
 
 if TYPE_CHECKING:
+    from mmapkit.durable.reading import Reading
+    from mmapkit.durable.transaction import Transaction
     from mmapkit.growing import Growth
     from mmapkit.mapping import type_of_file
     from mmapkit.passes.running import Blocks
@@ -39,23 +41,26 @@ __all__ = ["MappedArray", "create_array", "open_array"]
 class _Closed:
     """Stands in for the view of a closed array, so that the open one needs no check."""
 
+    def __init__(self, why: str) -> None:
+        self._why = why
+
     def __getattr__(self, name: str) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __getitem__(self, key: object) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __setitem__(self, key: object, value: object) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __len__(self) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
     def __iter__(self) -> NoReturn:
-        raise ValueError("the array is closed")
+        raise ValueError(self._why)
 
 
-_CLOSED: Final[Any] = _Closed()
+_CLOSED: Final[Any] = _Closed("the array is closed")
 _Found = TypeVar("_Found")
 
 
@@ -496,6 +501,61 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
 
         self._growing()
         return follow(self, poll_s, timeout_s, start)
+
+    # --- all or nothing ---------------------------------------------------------------------
+
+    def transaction(self, *, timeout: float | None = 10.0) -> Transaction[MappedArray]:
+        """Change the array in many places and make all of it durable, or none.
+
+        Entering the transaction gives a private, writable MappedArray of the same elements;
+        everybody else keeps seeing the old ones. Leaving the block commits all that was changed,
+        with one wait for the disk; an exception rolls back. `append()` and `resize()` of the
+        private array are a part of it.
+
+        See `Mapping.transaction` for the parameter, the errors, and what others see meanwhile.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.create_array("counts.npy", 4, "i8") as a:
+        ...     with a.transaction() as private:
+        ...         private[1:3] += 5
+        ...     a[:].tolist()
+        [0, 5, 5, 0]
+        """
+        from mmapkit.durable.transaction import of_array
+
+        self._require_open()
+        return of_array(self, timeout)
+
+    def reading(self, *, timeout: float | None = None) -> Reading[MappedArray]:
+        """Read one committed state of the array; see `Mapping.reading`.
+
+        Rows that commits have added are there, as after `refresh()`; views stay valid.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.create_array("sums.npy", (2, 1000), "i8") as a:
+        ...     with a.transaction() as private:
+        ...         private[0], private[1] = 3, -3
+        ...     with a.reading():
+        ...         int(a[:].sum())
+        0
+        """
+        from mmapkit.durable.reading import Reading
+
+        self._require_open()
+        return Reading(self, timeout)
+
+    def snapshot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Copy the array's file as one committed state; see `Mapping.snapshot`."""
+        self._require_open()
+        self.mapping.snapshot(path, overwrite=overwrite)
+
+    def _over(self, mapping: Mapping) -> MappedArray:
+        """The same array in another mapping of the same bytes."""
+        return MappedArray(mapping, self._layout)
 
     # --- many rows at once --------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FormatError",
+    "JournalError",
     "MappingFault",
+    "RecoveryNeeded",
     "UnraisedFaultWarning",
     "UnsupportedError",
     "translate",
@@ -86,6 +88,20 @@ class UnsupportedError(OSError):
 
 class FormatError(ValueError):
     """A file does not hold what its format promises; the message names the file and the byte."""
+
+
+class JournalError(FormatError):
+    """A file's journal is damaged, or does not belong to the file as it is now.
+
+    Neither has been touched. The message says what does not fit and what can be done about it.
+    """
+
+
+class RecoveryNeeded(OSError):
+    """A commit to the file was interrupted, and who may only read cannot complete it.
+
+    ``filename`` is the file. `mmapkit.recover()` or opening it with mode ``"r+"`` completes it.
+    """
 
 
 class UnraisedFaultWarning(RuntimeWarning):

@@ -46,7 +46,7 @@ from mmapkit.views import MAX_BYTES
 if TYPE_CHECKING:
     from mmapkit.mapping import Mapping
 
-__all__ = ["Growth", "checked_rows", "follow"]
+__all__ = ["Growth", "checked_length", "checked_rows", "follow"]
 
 # Blocks are allocated ahead by half of what there is, within these bounds.
 LEAST_AHEAD_BYTES: Final = 1 << 20
@@ -141,7 +141,7 @@ class Growth:
 
     def resize(self, array: MappedArray, length: int) -> None:
         """See `MappedArray.resize`."""
-        length = _length(length)
+        length = checked_length(length)
         with array._lock:
             layout = self._prepare(array)
             end = self._end_of(layout, length)
@@ -157,7 +157,7 @@ class Growth:
 
     def reserve(self, array: MappedArray, length: int) -> None:
         """See `MappedArray.reserve`."""
-        length = _length(length)
+        length = checked_length(length)
         with array._lock:
             layout = self._prepare(array)
             end = self._end_of(layout, length)
@@ -193,14 +193,7 @@ class Growth:
         if size < self._end:
             mapping.check()
             raise self._changed(array)
-        if layout.format == "npy":
-            self._compare_header(array, layout, size)
-        elif size > self._end:
-            raise ValueError(
-                f"{array.path!r} has {size - self._end} bytes after the array of shape "
-                f"{layout.shape}: refresh() takes whole rows in; the rest has to be cut off before "
-                "the array can grow"
-            )
+        self._require_same(array, layout, size)
         if size > self._end:  # a killed writer's
             if mapping.size > self._end:
                 self._swap(array, self._end)
@@ -208,8 +201,21 @@ class Growth:
         self._checked = True
         return layout
 
+    def _require_same(self, array: MappedArray, layout: Layout, file_bytes: int) -> None:
+        if layout.format == "npy":
+            self._compare_header(array, layout, file_bytes)
+        elif file_bytes > self._end:
+            raise ValueError(
+                f"{array.path!r} has {file_bytes - self._end} bytes after the array of shape "
+                f"{layout.shape}: refresh() takes whole rows in; the rest has to be cut off before "
+                "the array can grow"
+            )
+
+    def _head_now(self, count: int) -> bytes:
+        return self._mapping._peek(count)
+
     def _compare_header(self, array: MappedArray, layout: Layout, file_bytes: int) -> None:
-        head = self._mapping._peek(layout.offset)
+        head = self._head_now(layout.offset)
         if not self._head:
             found = _layout_in(head, file_bytes, array.path)
             if found != layout:
@@ -348,6 +354,10 @@ class Growth:
         except OSError:
             self._cut_back(start)  # what it got before it failed
             raise
+        self.note_allocated(end)
+
+    def note_allocated(self, end: int) -> None:
+        """Remember blocks, which `give_back()` frees if they are not used until then."""
         self._allocated = max(self._allocated, end)
         self._owner = os.getpid()
 
@@ -588,7 +598,8 @@ def _with_rows(layout: Layout, length: int) -> Layout:
     return tuple.__new__(Layout, (dtype, (length, *shape[1:]), order, offset, None, kind))
 
 
-def _length(length: int) -> int:
+def checked_length(length: int) -> int:
+    """Return it; ValueError unless it is a number of rows."""
     length = operator.index(length)
     if length < 0:
         raise ValueError(f"the number of rows must not be negative, and is {length}")

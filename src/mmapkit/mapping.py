@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmapkit.durable.reading import Reader, Reading
+    from mmapkit.durable.store import Store
+    from mmapkit.durable.transaction import Transaction
     from mmapkit.passes.running import Blocks
     from mmapkit.rawfile import MappingFile
     from mmapkit.views import Order
@@ -71,6 +74,9 @@ class Mapping(Region, Searchable):
 
     _name: str | None = None
     _reserve: int | None = None
+    _ledger: Store | None  # of its transactions, from the first one on
+    _reader: Reader | None  # of reading()
+    _followed: int = -1  # bytes that the file had when reading() last looked
 
     def __init__(self) -> None:
         """Refuse: an unopened mapping is of no use."""
@@ -241,6 +247,161 @@ class Mapping(Region, Searchable):
     def name(self, label: str) -> None:
         self._label(label)
         self._name = label
+
+    # --- disk -------------------------------------------------------------------------------
+
+    def transaction(self, *, timeout: float | None = 10.0) -> Transaction[Mapping]:
+        """Change many pages and make all of it durable, or none.
+
+        Entering the transaction gives a private, writable Mapping of the same bytes; everybody else
+        keeps seeing the old ones. Leaving the block commits every page that was changed, with one
+        wait for the disk; an exception rolls back. The file is never torn, whatever happens: what a
+        crash interrupts is finished, or forgotten, when the file is next opened.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for another writer, and for readers inside `reading()`; None waits for
+            ever.
+
+        Returns
+        -------
+        Transaction
+            A context manager with `begin`, `commit`, `rollback` and `dirty_bytes`.
+
+        Raises
+        ------
+        TypeError
+            If the mode is ``"r"`` or ``"c"``.
+        UnsupportedError
+            For devices, anonymous memory, files without a name, and filesystems without locks or
+            maps.
+
+        Notes
+        -----
+        While a commit is being applied, a plain view may show some of its pages new and some old
+        for that moment; `reading()` does not. Stores into this mapping itself, while a transaction
+        is open, are no part of it, and may be lost where it changes the same pages.
+
+        A journal lies beside the file, ``<file>.mmapkit-journal``, until the last mapping that had
+        a transaction is closed. Zero-copy: only pages that are changed are copied.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.open("ledger.bin", "w+", size=16384) as m:
+        ...     with m.transaction() as private:
+        ...         private[:5] = b"first"
+        ...         private[8192:8198] = b"second"
+        ...     bytes(m[:5]), bytes(m[8192:8198])
+        (b'first', b'second')
+        """
+        from mmapkit.durable.transaction import of_mapping
+
+        self._require_open_for("change it")
+        return of_mapping(self, timeout)
+
+    def reading(self, *, timeout: float | None = None) -> Reading[Mapping]:
+        """Read one committed state: in the block no commit is applied, by any process.
+
+        It costs a few system calls. A commit waits for everybody who is inside, and everybody who
+        comes then waits for the commit: keep the block short. Where commits have made the file
+        longer, the mapping follows, as with `refresh()`. Threads share the lock; blocks may nest.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait for a commit that is being applied; None waits for ever.
+
+        Returns
+        -------
+        Reading
+            A context manager that gives this mapping.
+
+        Raises
+        ------
+        OSError
+            On entering: ESTALE if another file has the name by now.
+        RecoveryNeeded
+            On entering, in the modes ``"r"`` and ``"c"``, if a writer died in the middle of a
+            commit; mode ``"r+"`` completes it first.
+        RuntimeError
+            If a transaction on the file is begun or committed inside by the same thread: it would
+            wait for itself.
+        TimeoutError
+            If the commit takes longer.
+        UnsupportedError
+            For anonymous memory, files without a name, what was read into memory
+            (``backend="read"``), and filesystems without locks.
+
+        Notes
+        -----
+        It keeps out transactions, not plain stores through other mappings.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.open("pair.bin", "w+", size=8192) as m:
+        ...     with m.transaction() as private:
+        ...         private[0] = private[4096] = 7
+        ...     with m.reading():
+        ...         m[0] == m[4096]
+        True
+        """
+        from mmapkit.durable.reading import Reading
+
+        return Reading(self, timeout)
+
+    def snapshot(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Copy the file as one committed state, while a writer goes on working.
+
+        Where the filesystem shares blocks between files (btrfs, xfs, APFS), that takes no time and
+        no room. Elsewhere the bytes are copied, in bounded memory and keeping holes, while commits
+        go on; then the commits that came meanwhile are applied to the copy. The copy appears whole
+        and durable, or not at all, with the permissions of the file and without a journal. It is of
+        the whole file, also where the mapping shows a part of it.
+
+        Parameters
+        ----------
+        path : path
+            The copy.
+        overwrite : bool
+            Replace a file of that name.
+
+        Raises
+        ------
+        FileExistsError
+            If there is such a file and `overwrite` is false; if a journal lies beside that name,
+            which would be taken for the copy's.
+        OSError
+            ENOSPC if the disk is full, and others of the system; nothing is left behind, and a file
+            of that name stays as it was.
+        RecoveryNeeded
+            As for `reading()`.
+        UnsupportedError
+            For mode ``"c"``, whose changes are in no file, for anonymous memory and for files
+            without a name.
+        ValueError
+            If `path` is the file itself.
+
+        Notes
+        -----
+        Plain stores through a mapping, without a transaction, are in the copy or not, page by page.
+
+        Examples
+        --------
+        >>> import mmapkit as mk
+        >>> with mk.open("live.bin", "w+", size=4096) as m:
+        ...     with m.transaction() as private:
+        ...         private[:4] = b"kept"
+        ...     m.snapshot("copy.bin")
+        >>> with mk.open("copy.bin") as copy:
+        ...     bytes(copy[:4])
+        b'kept'
+        """
+        from mmapkit.durable.snapshot import snapshot
+
+        snapshot(self, path, overwrite)
 
     # --- faults -----------------------------------------------------------------------------
 

@@ -359,10 +359,32 @@ static void test_fork_and_default_action(void) {
     close_region(inherited);
 }
 
+static void test_tail_of_a_private_region_outlives_the_file(void) {
+    size_t page = mmk_os_page_bytes(), size = 4 * page + 100;
+    mmk_region_options options = options_for(MMK_MODE_COPY);
+    options.reserve = 32 * page;
+    mmk_region *region = region_over(path, size, &options);
+    mmk_fault fault;
+    REQUIRE_EQ(mmk_region_resize_private(region, 9 * page), MMK_OK);
+    memset(region->data + 5 * page, 7, 4 * page);
+    CHECK_EQ(mmk_region_inspect(region), MMK_OK);
+    REQUIRE_EQ(mmk_os_file_resize(region->file.handle, page), MMK_OK);
+    CHECK_EQ(mmk_region_inspect(region), MMK_FAULTED);
+    CHECK_EQ(*(volatile unsigned char *)(region->data + 2 * page), 0xFF);
+    CHECK(mmk_guard_damaged(&region->faults, region->data + 4 * page, 1));
+    CHECK(!mmk_guard_damaged(&region->faults, region->data + 5 * page, 4 * page));
+    CHECK(all_bytes(region->data + 5 * page, 4 * page, 7));
+    CHECK_EQ(mmk_region_resize_private(region, 20 * page), MMK_FAULTED);
+    mmk_guard_take(&region->faults, &fault);
+    CHECK_EQ(fault.cause, MMK_CAUSE_TRUNCATED);
+    close_region(region);
+}
+
 int main(void) {
     CHECK_EQ(mmk_guard_look(), MMK_GUARD_DISPLACED);
     REQUIRE_EQ(mmk_guard_install(false), MMK_OK);
     mmk_guard_on_main_fault(on_main_fault);
+    test_tail_of_a_private_region_outlives_the_file();
     test_truncated_pages_read_as_poison_in_one_go();
     test_faults_below_the_poison_extend_it();
     test_region_that_begins_inside_a_page();

@@ -64,6 +64,7 @@ typedef struct mmk_region {
     unsigned char *data;
     _Atomic size_t size_bytes;
     _Atomic size_t extent_bytes;
+    _Atomic size_t backed_bytes; /* so many of them are the file's, the rest its own; SIZE_MAX: all */
 
     _Atomic uint64_t leases;     /* exports, pins and the closed and moving marks */
     _Atomic unsigned lock;       /* held while the shape changes */
@@ -150,6 +151,13 @@ mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes);
 /* Reshapes to exactly `size_bytes` of the file, whose size does not matter to the region from then
  * on. MMK_RANGE if the file is shorter. Called like follow(). */
 mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes);
+/* Makes a private region longer or shorter than its file, which stays as it is. What is new is a
+ * tail of its own: zeros, also where the region was longer before. Growing is done in place, without
+ * regard to leases, and needs a reserve: MMK_RANGE beyond it, or if there is none. Shrinking needs
+ * that there are no leases. MMK_READ_ONLY if it is protected. MMK_UNSUPPORTED if the region is not private or not mapped, or where
+ * views of files and memory do not lie side by side. Such a region does not follow or fit its file
+ * any more. Called like follow(). */
+mmk_status mmk_region_resize_private(mmk_region *region, size_t size_bytes);
 /* The size of the whole file now. Also makes sure that the descriptor is still ours. */
 mmk_status mmk_region_measure(mmk_region *region, uint64_t *file_bytes);
 /* Writes bytes to the end of the file, makes the region `size_bytes` long, for which it needs room
@@ -187,6 +195,9 @@ static inline unsigned mmk_region_fault_state(const mmk_region *region) {
 /* Compares with the file as it is: notes a truncation that no access has met yet, also one inside
  * a page, which reads as zeros and never faults. */
 mmk_status mmk_region_inspect(mmk_region *region);
+/* Notes that what was stored did not reach the medium, and why: every flush from now on answers
+ * MMK_FAULTED, until the file is opened again. The calling thread counts as told. */
+void mmk_region_mark_lost(mmk_region *region, int code);
 /* Maps the file over the poison, as far as the file reaches now. MMK_FAULTED if it is still too
  * short. */
 mmk_status mmk_region_recover(mmk_region *region);

@@ -1,0 +1,77 @@
+"""What the journal asks of a filesystem: all of it goes through a `Files`, so that tests can record
+every step and crash between any two."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from mmapkit import _native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from mmapkit._native import File
+
+__all__ = ["OS", "SUFFIX", "Files", "journal_path", "temporary_path"]
+
+SUFFIX: Final = ".mmapkit-journal"
+
+
+def journal_path(path: str) -> str:
+    """Where the journal of a file lies: beside the real file, if `path` is a symbolic link."""
+    return (os.path.realpath(path) if os.path.islink(path) else path) + SUFFIX
+
+
+def temporary_path(journal: str) -> str:
+    """A name in the same folder that nobody else has."""
+    return os.path.join(os.path.dirname(journal), f".mmapkit-{os.urandom(8).hex()}.tmp")
+
+
+class Files:
+    """The operating system's files."""
+
+    def open(self, path: str, mode: str) -> File:
+        """Open for positioned reading and writing: ``"r"``, ``"r+"`` or ``"x+"``, which creates."""
+        return _native.File(path, mode)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether there is anything of that name."""
+        return os.path.lexists(path)
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename, over whatever is there."""
+        os.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        """Remove a name."""
+        os.unlink(path)
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in the folder that `path` lies in durable. Windows does that by itself."""
+        _native.sync_directory(os.path.dirname(path) or os.curdir)
+
+    def imitate(self, file: File, model: File) -> None:
+        """Let those read and write `file` who may with `model`: a journal holds its bytes.
+
+        Nothing on Windows, where a new file inherits that from its folder.
+        """
+        if sys.platform == "win32":
+            return
+        wanted = os.fstat(model.fileno())
+        found = os.fstat(file.fileno())
+        if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
+            try:
+                os.fchown(file.fileno(), wanted.st_uid, wanted.st_gid)
+            except PermissionError:  # only root gives files away: others keep to what all may
+                pass
+        os.fchmod(file.fileno(), stat.S_IMODE(wanted.st_mode) & 0o666)
+
+    def random(self, count: int) -> bytes:
+        """Bytes that nobody else has."""
+        return os.urandom(count)
+
+
+OS: Final = Files()

@@ -1,0 +1,715 @@
+"""The bytes of a journal: slots, frames, markers. docs/journal.md describes them one by one.
+
+Every check is a small function of its own, so that tests can show that each is needed.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+from mmapkit._journal import crc32c, sector_checksums
+from mmapkit.errors import JournalError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Final
+
+    from mmapkit._native import File
+
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = [
+    "FRAMES_AT",
+    "MARKER_BYTES",
+    "MOST_PAYLOAD_BYTES",
+    "MOST_RUNS",
+    "NEW",
+    "SECTOR_BYTES",
+    "Frame",
+    "Slot",
+    "Tail",
+    "Window",
+    "evidence_of",
+    "frame_bytes",
+    "frames_from",
+    "pack_frame",
+    "pack_marker",
+    "pack_slot",
+    "padded",
+    "read_marker",
+    "read_slots",
+    "runs_of",
+    "split_runs",
+    "tail_of",
+]
+
+SECTOR_BYTES: Final = 512  # what a disk writes whole or not at all, at least
+SLOT_BYTES: Final = 4096
+FRAMES_AT: Final = 2 * SLOT_BYTES
+VERSION: Final = 1
+MOST_PAYLOAD_BYTES: Final = 4 << 20  # of one frame
+MOST_RUNS: Final = 4096  # of one frame
+MOST_WITNESSES: Final = 64
+MOST_OFFSET: Final = 1 << 63  # off_t
+
+LAST: Final = 1  # flag of a frame: the last one of its commit
+NEW: Final = 1 << 32  # flag of a run, beside its length: bytes that the file did not have before
+
+SLOT_MAGIC: Final = b"mmapkitS"
+FRAME_MAGIC: Final = b"mmapkitF"
+MARKER_MAGIC: Final = b"mmapkitA"
+
+_SLOT: Final = struct.Struct("<II8s8sQQQQQII")
+_WITNESS: Final = struct.Struct("<QII")
+# crc, previous, magic, journal, generation, sequence, size after, applied, index, flags, runs, bytes
+_FRAME: Final = struct.Struct("<II8s8sQQQQIIII")
+_FRAME_BODY: Final = struct.Struct("<I8s8sQQQQIIII")
+_MARKER_BODY: Final = struct.Struct("<I8s8sQQ24x")
+_U32: Final = struct.Struct("<I")
+MARKER_BYTES: Final = 64
+HEADER_BYTES: Final = _FRAME.size
+_JOURNAL_AT: Final = 16  # where frames and markers name their journal
+
+
+# --- slots ----------------------------------------------------------------------------------------
+
+
+class Slot:
+    """What a generation begins with.
+
+    Attributes
+    ----------
+    place : int
+        Which of the two slots.
+    journal : bytes
+        8 random bytes that stay for the life of the journal.
+    generation : int
+        Counts checkpoints.
+    inode, birth_ns : int
+        Which data file it belongs to; 0 where the filesystem does not tell.
+    size : int
+        Bytes of the data file when the generation began.
+    sequence : int
+        Of the last commit before this generation.
+    witnesses : sequence of (offset, length, checksum)
+        Bytes of the data file that were durable when the generation began.
+    crc : int
+        The checksum of the slot, from which its frames are chained.
+    """
+
+    __slots__ = (
+        "birth_ns",
+        "crc",
+        "generation",
+        "inode",
+        "journal",
+        "place",
+        "sequence",
+        "size",
+        "witnesses",
+    )
+
+    def __init__(
+        self,
+        place: int,
+        journal: bytes,
+        generation: int,
+        inode: int,
+        birth_ns: int,
+        size: int,
+        sequence: int,
+        witnesses: Iterable[tuple[int, int, int]],
+        crc: int = 0,
+    ) -> None:
+        self.place = place
+        self.journal = journal
+        self.generation = generation
+        self.inode = inode
+        self.birth_ns = birth_ns
+        self.size = size
+        self.sequence = sequence
+        self.witnesses = tuple(witnesses)
+        self.crc = crc
+
+    @property
+    def offset(self) -> int:
+        """Where it lies in the journal."""
+        return self.place * SLOT_BYTES
+
+
+def pack_slot(slot: Slot) -> bytes:
+    """Return the bytes of a slot, and note its checksum."""
+    body = _SLOT.pack(
+        0, VERSION, SLOT_MAGIC, slot.journal, slot.generation, slot.inode, slot.birth_ns,
+        slot.size, slot.sequence, len(slot.witnesses), 0,
+    )[4:]  # fmt: skip
+    body += b"".join(_WITNESS.pack(*witness) for witness in slot.witnesses)
+    body += bytes(SLOT_BYTES - 4 - len(body))
+    slot.crc = crc32c(body)
+    return _U32.pack(slot.crc) + body
+
+
+def _unpack_slot(data: bytes, place: int) -> Slot | None:
+    """Return the slot in 4096 bytes, or None if there is no whole one."""
+    if len(data) < SLOT_BYTES:
+        return None
+    crc, version, magic, journal, generation, inode, birth_ns, size, sequence, count, _ = (
+        _SLOT.unpack_from(data)
+    )
+    if magic != SLOT_MAGIC or not slot_checksum_matches(data, crc):
+        return None
+    if not version_is_known(version):
+        raise JournalError(
+            f"a journal of version {version}, of which this mmapkit knows nothing: use a newer one"
+        )
+    if not slot_makes_sense(generation, size, count):
+        raise JournalError(f"the slot at byte {place * SLOT_BYTES} of the journal makes no sense")
+    witnesses = [_WITNESS.unpack_from(data, _SLOT.size + at * _WITNESS.size) for at in range(count)]
+    return Slot(place, journal, generation, inode, birth_ns, size, sequence, witnesses, crc)
+
+
+def read_slots(file: File) -> Slot | None:
+    """Return the slot that counts: of those that are whole, the one of the higher generation."""
+    data = file.read(0, FRAMES_AT)
+    found = [_unpack_slot(data[place * SLOT_BYTES :][:SLOT_BYTES], place) for place in (0, 1)]
+    whole = [slot for slot in found if slot is not None]
+    if len(whole) == 2 and not same_journal(whole[0].journal, whole[1].journal):
+        raise JournalError("the two slots belong to two journals")
+    return max(whole, key=lambda slot: slot.generation, default=None)
+
+
+def slot_checksum_matches(data: bytes, crc: int) -> bool:
+    return crc32c(memoryview(data)[4:SLOT_BYTES]) == crc
+
+
+def version_is_known(version: int) -> bool:
+    return version == VERSION
+
+
+def slot_makes_sense(generation: int, size: int, witness_count: int) -> bool:
+    return generation > 0 and size <= MOST_OFFSET and witness_count <= MOST_WITNESSES
+
+
+def same_journal(journal: bytes, wanted: bytes) -> bool:
+    return journal == wanted
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+def split_runs(runs: Buffer, old_size: int) -> bytes:
+    """Cut runs so that a journal can hold them.
+
+    Where one crosses the old end of the file; and after its first sector where it does not begin at
+    one, so that checksums are of whole sectors of the file, which disks do not tear.
+
+    Parameters
+    ----------
+    runs : buffer of int64 pairs
+        Offset in the file and length; ascending, not overlapping.
+    old_size : int
+        Bytes of the file before the commit.
+
+    Returns
+    -------
+    bytes
+        The same bytes of the file, as int64 pairs.
+    """
+    pairs = memoryview(runs).cast("B").cast("q")
+    count = len(pairs)
+    if not count:
+        return b""
+    end = pairs[count - 2] + pairs[count - 1]
+    if end <= old_size and not any(offset & 511 for offset in pairs[::2]):
+        return bytes(runs)
+    found: list[int] = []
+    for at in range(0, count, 2):
+        offset, length = pairs[at], pairs[at + 1]
+        cuts = {offset, offset + length}
+        for cut in (-(-offset // SECTOR_BYTES) * SECTOR_BYTES, old_size):
+            if offset < cut < offset + length:
+                cuts.add(cut)
+                # What follows the old end begins anew.
+                after = -(-cut // SECTOR_BYTES) * SECTOR_BYTES
+                if offset < after < offset + length:
+                    cuts.add(after)
+        ordered = sorted(cuts)
+        for first, last in zip(ordered, ordered[1:], strict=False):
+            found += (first, last - first)
+    return struct.pack(f"={len(found)}q", *found)
+
+
+def _little_endian(runs: bytes) -> bytes:
+    if sys.byteorder == "little":
+        return runs
+    from array import array
+
+    numbers = array("q", runs)
+    numbers.byteswap()
+    return numbers.tobytes()
+
+
+def table_of(runs: bytes, old_size: int) -> bytes:
+    """Return the run table of a frame: pairs as they are, with NEW above the lengths that are."""
+    pairs = memoryview(runs).cast("q")
+    count = len(pairs)
+    if not count or pairs[count - 2] < old_size:  # the last one is not new: none is
+        return _little_endian(runs)
+    return struct.pack(
+        f"<{count}q",
+        *(
+            value | NEW if at % 2 and pairs[at - 1] >= old_size else value
+            for at, value in enumerate(pairs)
+        ),
+    )
+
+
+def runs_of(table: Buffer) -> tuple[int, ...]:
+    """Return offset, length, offset, length, ... of a run table; NEW is set in some lengths."""
+    return struct.unpack(f"<{len(memoryview(table)) // 8}Q", table)
+
+
+def pieces_in(length: int) -> int:
+    """How many checksums a run has: its pieces end where sectors of the file do."""
+    return (length + SECTOR_BYTES - 1) // SECTOR_BYTES
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+class Tail:
+    """Where a journal ends: what the next frame must follow.
+
+    Attributes
+    ----------
+    position : int
+        Where it begins.
+    chain : int
+        The checksum of the frame before it, or of the slot.
+    sequence : int
+        Of the last commit that is complete.
+    size : int
+        Of the data file after that commit.
+    applied : int
+        The highest sequence that a frame calls applied, and so durable.
+    index : int
+        Frames of the commit that is not complete, before `position`.
+    """
+
+    __slots__ = ("applied", "chain", "index", "position", "sequence", "size")
+
+    def __init__(
+        self, position: int, chain: int, sequence: int, size: int, applied: int, index: int = 0
+    ) -> None:
+        self.position = position
+        self.chain = chain
+        self.sequence = sequence
+        self.size = size
+        self.applied = applied
+        self.index = index
+
+    def move(self, other: Tail) -> None:
+        """Go where another is."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
+
+    def copy(self) -> Tail:
+        """Remember it."""
+        return Tail(self.position, self.chain, self.sequence, self.size, self.applied, self.index)
+
+
+def tail_of(slot: Slot) -> Tail:
+    """The tail of a generation without frames."""
+    return Tail(FRAMES_AT, slot.crc, slot.sequence, slot.size, slot.sequence)
+
+
+class Frame:
+    """One frame that was read and checked.
+
+    Attributes
+    ----------
+    sequence, index, last, size_after, applied : as in the format
+    table : bytes
+        The run table.
+    before : bytes
+        The checksums of the old content of the runs that are not new.
+    payload : memoryview
+        Valid until the next frame is read.
+    payload_at : int
+        Where the payload lies in the journal.
+    """
+
+    __slots__ = (
+        "applied",
+        "before",
+        "index",
+        "last",
+        "payload",
+        "payload_at",
+        "sequence",
+        "size_after",
+        "table",
+    )
+
+    def __init__(
+        self,
+        sequence: int,
+        index: int,
+        last: bool,
+        size_after: int,
+        applied: int,
+        table: bytes,
+        before: bytes,
+        payload: memoryview,
+        payload_at: int,
+    ) -> None:
+        self.sequence = sequence
+        self.index = index
+        self.last = last
+        self.size_after = size_after
+        self.applied = applied
+        self.table = table
+        self.before = before
+        self.payload = payload
+        self.payload_at = payload_at
+
+
+def padded(length: int) -> int:
+    """Bytes up to where the next frame may begin."""
+    return (length + SECTOR_BYTES - 1) & -SECTOR_BYTES
+
+
+def frame_bytes(table_bytes: int, before_bytes: int, payload_bytes: int) -> int:
+    """What a frame takes of a journal."""
+    return padded(HEADER_BYTES + table_bytes + before_bytes + payload_bytes)
+
+
+_ZEROS: Final = bytes(SECTOR_BYTES)
+
+
+def pack_frame(
+    slot: Slot,
+    tail: Tail,
+    sequence: int,
+    size_after: int,
+    applied: int,
+    last: bool,
+    table: bytes,
+    before: Buffer,
+    payload: list[Any],
+    payload_bytes: int,
+    parts: list[Any],
+) -> None:
+    """Append the bytes of a frame to `parts`, without copying the payload; moves `tail` on."""
+    rest = len(table) + len(before) + payload_bytes  # type: ignore[arg-type]
+    head = (
+        _FRAME_BODY.pack(
+            tail.chain,
+            FRAME_MAGIC,
+            slot.journal,
+            slot.generation,
+            sequence,
+            size_after,
+            applied,
+            tail.index,
+            last,
+            len(table) >> 4,
+            HEADER_BYTES + rest,
+        )
+        + table
+        + before  # type: ignore[operator]
+    )
+    crc = crc32c(head)
+    for part in payload:
+        crc = crc32c(part, crc)
+    parts.append(_U32.pack(crc) + head)
+    parts += payload
+    length = HEADER_BYTES + rest
+    over = -length & (SECTOR_BYTES - 1)
+    if over:
+        parts.append(_ZEROS[:over])
+    tail.position += length + over
+    tail.chain = crc
+    if last:
+        tail.sequence = sequence
+        tail.size = size_after
+        tail.index = 0
+    else:
+        tail.index += 1
+
+
+class Window:
+    """Reads a file forward in big pieces, of which all bytes can be had without copying."""
+
+    LEAST: Final = 64 << 10
+    MOST: Final = 2 << 20
+
+    def __init__(self, file: File, end: int) -> None:
+        self.end = end
+        self._file = file
+        self._buffer = bytearray(self.LEAST)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._filled = 0
+        self._ahead = self.LEAST
+
+    def at(self, position: int, length: int) -> memoryview:
+        """Bytes of the file, fewer at its end; valid until the next call."""
+        begin = position - self._start
+        if begin < 0 or begin + length > self._filled:
+            wanted = min(max(length, self._ahead), max(self.end - position, 0))
+            if wanted > len(self._buffer):
+                self._buffer = bytearray(wanted)
+                self._view = memoryview(self._buffer)
+            self._start, begin = position, 0
+            self._filled = self._file.read_into(position, self._view[:wanted])
+            self._ahead = min(self._ahead * 4, self.MOST)
+        return self._view[begin : min(begin + length, self._filled)]
+
+
+def frames_from(window: Window, slot: Slot, tail: Tail) -> Iterator[Frame]:
+    """Read frames until one is not whole; `tail` is then where that one would begin.
+
+    Raises
+    ------
+    JournalError
+        For a frame that is whole and makes no sense: somebody has made it up.
+    """
+    while True:
+        position = tail.position
+        head = window.at(position, HEADER_BYTES)
+        if len(head) < HEADER_BYTES:
+            return
+        (
+            crc, previous, magic, journal, generation, sequence, size_after, applied, index, flags,
+            run_count, length,
+        ) = _FRAME.unpack(head)  # fmt: skip
+        if magic != FRAME_MAGIC or not same_journal(journal, slot.journal):
+            return
+        if not same_generation(generation, slot.generation) or not follows(previous, tail.chain):
+            return
+        if not length_is_possible(length, window.end - position):
+            return
+        whole = window.at(position, length)
+        if len(whole) < length or not frame_checksum_matches(whole, crc):
+            return
+        if not is_next(sequence, index, tail):
+            raise _senseless(position, f"commit {sequence}, part {index}, where commit "
+                             f"{tail.sequence + 1}, part {tail.index}, should be")  # fmt: skip
+        if not claims_are_possible(size_after, applied, sequence, flags, tail):
+            raise _senseless(position, f"a file of {size_after} bytes, commits up to {applied} "
+                             f"applied, flags {flags}")  # fmt: skip
+        table_end = HEADER_BYTES + 16 * run_count
+        if not table_fits(run_count, length):
+            raise _senseless(position, f"{run_count} runs in {length} bytes")
+        table = bytes(whole[HEADER_BYTES:table_end])
+        before_bytes = _checked_runs(table, size_after, tail.size, length - table_end, position)
+        payload_at = table_end + before_bytes
+        last = bool(flags & LAST)
+        tail.position = position + padded(length)
+        tail.chain = crc
+        tail.applied = max(tail.applied, applied)
+        if last:
+            tail.sequence, tail.size, tail.index = sequence, size_after, 0
+        else:
+            tail.index += 1
+        yield Frame(
+            sequence, index, last, size_after, applied, table, bytes(whole[table_end:payload_at]),
+            whole[payload_at:], position + payload_at,
+        )  # fmt: skip
+
+
+def _checked_runs(table: bytes, size_after: int, size_before: int, rest: int, at: int) -> int:
+    """Return how many bytes the checksums of the runs take; JournalError if the runs cannot be."""
+    numbers = runs_of(table)
+    sums = payload = end = 0
+    for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
+        length = marked & 0xFFFF_FFFF
+        if not run_is_possible(offset, marked, end, size_after, size_before):
+            raise _senseless(at, f"a run of {marked:#x} bytes at {offset}, after one that ends at "
+                             f"{end}, in a file of {size_after} bytes")  # fmt: skip
+        if marked < NEW:
+            sums += pieces_in(length)
+        payload += length
+        end = offset + length
+    if not amounts_match(4 * sums + payload, rest):
+        raise _senseless(at, f"{payload} bytes of data and {sums} checksums in {rest} bytes")
+    return 4 * sums
+
+
+def same_generation(generation: int, wanted: int) -> bool:
+    return generation == wanted
+
+
+def follows(previous: int, chain: int) -> bool:
+    return previous == chain
+
+
+def length_is_possible(length: int, room: int) -> bool:
+    most = HEADER_BYTES + 16 * MOST_RUNS + 8 * (MOST_PAYLOAD_BYTES >> 9) + 8 * MOST_RUNS
+    return HEADER_BYTES <= length <= min(most + MOST_PAYLOAD_BYTES, room)
+
+
+def frame_checksum_matches(whole: memoryview, crc: int) -> bool:
+    return crc32c(whole[4:]) == crc
+
+
+def is_next(sequence: int, index: int, tail: Tail) -> bool:
+    return sequence == tail.sequence + 1 and index == tail.index
+
+
+def claims_are_possible(
+    size_after: int, applied: int, sequence: int, flags: int, tail: Tail
+) -> bool:
+    return size_after <= MOST_OFFSET and tail.applied <= applied < sequence and flags in (0, LAST)
+
+
+def table_fits(run_count: int, length: int) -> bool:
+    return run_count <= MOST_RUNS and HEADER_BYTES + 16 * run_count <= length
+
+
+def run_is_possible(offset: int, marked: int, end: int, size_after: int, size_before: int) -> bool:
+    length = marked & 0xFFFF_FFFF
+    new = marked & ~0xFFFF_FFFF
+    if not end <= offset <= offset + length <= size_after or not length or new not in (0, NEW):
+        return False
+    crosses = offset // SECTOR_BYTES != (offset + length - 1) // SECTOR_BYTES
+    if crosses and offset % SECTOR_BYTES:
+        return False
+    return offset >= size_before if new else offset + length <= size_before
+
+
+def amounts_match(counted: int, there: int) -> bool:
+    return counted == there
+
+
+def _senseless(position: int, what: str) -> JournalError:
+    return JournalError(f"the frame at byte {position} of the journal makes no sense: {what}")
+
+
+# --- markers --------------------------------------------------------------------------------------
+
+
+def pack_marker(slot: Slot, tail: Tail) -> bytes:
+    """Return the bytes that say: everything up to here has been applied."""
+    body = _MARKER_BODY.pack(tail.chain, MARKER_MAGIC, slot.journal, slot.generation, tail.sequence)
+    return _U32.pack(crc32c(body)) + body
+
+
+def read_marker(data: Buffer) -> tuple[int, bytes, int, int] | None:
+    """Return chain, journal, generation and sequence of a marker that is whole, or None."""
+    if len(data) < MARKER_BYTES:  # type: ignore[arg-type]
+        return None
+    chain, magic, journal, generation, sequence = _MARKER_BODY.unpack_from(data, 4)
+    if magic != MARKER_MAGIC or not marker_checksum_matches(data):
+        return None
+    return chain, journal, generation, sequence
+
+
+def marker_checksum_matches(data: Buffer) -> bool:
+    return bool(_U32.unpack_from(data)[0] == crc32c(memoryview(data)[4:MARKER_BYTES]))
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def evidence_of(window: Window, slot: Slot, tail: Tail) -> int | None:
+    """Look behind an unreadable frame for proof that it had been durable: then it is damaged.
+
+    A crash tears what was not synced yet. Frames and markers say up to which commit everything was
+    applied, which happens after a sync. A later generation's frames prove that its slot has been lost.
+
+    Returns
+    -------
+    int or None
+        Where in the journal the proof lies.
+    """
+    position = tail.position
+    while position < window.end:
+        piece = bytes(window.at(position, Window.MOST))
+        if not piece:
+            return None
+        found = piece.find(slot.journal)
+        while found >= 0:
+            start = position + found - _JOURNAL_AT
+            if start >= tail.position and start % SECTOR_BYTES == 0:
+                if _proves(window, start, slot, tail):
+                    return start
+            found = piece.find(slot.journal, found + 1)
+        # The name may lie across two pieces.
+        position += len(piece) if len(piece) < Window.MOST else len(piece) - 7
+    return None
+
+
+def _proves(window: Window, start: int, slot: Slot, tail: Tail) -> bool:
+    """Whether what begins there is whole, and says that the commit after `tail` was durable."""
+    data = window.at(start, MARKER_BYTES)
+    marker = read_marker(data)
+    if marker is not None:
+        _, _, generation, applied = marker
+        return generation > slot.generation or (
+            generation == slot.generation and is_proof(applied, tail)
+        )
+    head = window.at(start, HEADER_BYTES)
+    if len(head) < HEADER_BYTES:
+        return False
+    crc, _, magic, _, generation, _, _, applied, _, _, _, length = _FRAME.unpack(head)
+    if magic != FRAME_MAGIC or generation < slot.generation:
+        return False
+    if generation == slot.generation and not is_proof(applied, tail):
+        return False
+    if not length_is_possible(length, window.end - start):
+        return False
+    whole = window.at(start, length)
+    return len(whole) == length and frame_checksum_matches(whole, crc)
+
+
+def is_proof(applied: int, tail: Tail) -> bool:
+    return applied > tail.sequence
+
+
+def sums_of(table: Buffer, data: Buffer) -> bytes:
+    """Return the checksums of all pieces of all runs, whose bytes lie one after the other."""
+    numbers = runs_of(table)
+    lengths = [marked & 0xFFFF_FFFF for marked in numbers[1::2]]
+    if not any(length % SECTOR_BYTES for length in lengths[:-1]):
+        return sector_checksums(data)
+    view = memoryview(data)
+    found = []
+    at = 0
+    for length in lengths:
+        found.append(sector_checksums(view[at : at + length]))
+        at += length
+    return b"".join(found)
+
+
+# --- at a glance ----------------------------------------------------------------------------------
+
+
+def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
+    """Move `tail` behind the frame whose head follows it; False if it does not follow.
+
+    For those who only look for the marker behind the last one, which says that all before it is
+    whole: nothing else of the frame is looked at.
+    """
+    if len(head) < HEADER_BYTES:  # type: ignore[arg-type]
+        return False
+    crc, previous, magic, journal, generation, sequence, size, applied, _, flags, _, length = (
+        _FRAME.unpack_from(head)
+    )
+    if magic != FRAME_MAGIC or not same_journal(journal, slot.journal):
+        return False
+    if not same_generation(generation, slot.generation) or not follows(previous, tail.chain):
+        return False
+    if length < HEADER_BYTES:
+        return False
+    tail.position += padded(length)
+    tail.chain = crc
+    tail.applied = applied
+    if flags & LAST:
+        tail.sequence, tail.size, tail.index = sequence, size, 0
+    else:
+        tail.index += 1
+    return True

@@ -1,0 +1,109 @@
+"""Crash, recover, compare: old or new, never mixed, nothing lost that was acknowledged."""
+
+from dataclasses import dataclass, field
+
+from mmapkit.durable import recovery
+from mmapkit.errors import RecoveryNeeded
+
+from .enumerator import Disk, MemoryFiles, crashes
+from .workloads import JOURNAL, PATH, WORKLOADS, recorded
+
+
+@dataclass
+class Result:
+    """What a campaign found."""
+
+    states: int = 0
+    nested: int = 0  # of these, crashes inside of recoveries
+    torn: list = field(default_factory=list)
+    lost: list = field(default_factory=list)
+    failed: list = field(default_factory=list)
+    sites: set = field(default_factory=set)
+
+    @property
+    def wrong(self):
+        return len(self.torn) + len(self.lost) + len(self.failed)
+
+    def __str__(self):
+        return (
+            f"{self.states} states tried ({self.nested} of them crashes inside a recovery): "
+            f"{len(self.torn)} torn, {len(self.lost)} acknowledged commits lost, "
+            f"{len(self.failed)} not recovered"
+        )
+
+
+def recovered(state, skipped=frozenset()):
+    """Recover a medium; return the disk afterwards."""
+    disk = Disk(state, skipped)
+    recovery._recover_on_demand(MemoryFiles(disk), PATH, False, False)
+    return disk
+
+
+def content_of(disk):
+    return bytes(disk.inodes[disk.names[PATH]])
+
+
+def check(result, where, state, allowed, history, skipped=frozenset()):
+    """Recover one state and judge; return the disk, or None."""
+    result.states += 1
+    try:
+        before = shown_to_readers(state)
+        disk = recovered(state, skipped)
+    except Exception as error:
+        result.failed.append((where, repr(error)))
+        return None
+    found = content_of(disk)
+    if allowed is not None and found not in allowed:
+        (result.lost if found in history else result.torn).append(where)
+    elif before is not None and before != found:
+        result.torn.append((where, "seen by a reader"))
+    elif JOURNAL in disk.names:
+        result.failed.append((where, "the journal is still there"))
+    return disk
+
+
+def shown_to_readers(state):
+    """What who may only read sees; None if he is told that recovery is needed."""
+    disk = Disk(state)
+    if JOURNAL not in disk.names:
+        return None
+    try:
+        recovery.before_open(PATH, "r", MemoryFiles(disk))
+    except RecoveryNeeded:
+        return None
+    return content_of(disk)
+
+
+def run(workloads=WORKLOADS, *, limit=None, nested_every=7, skipped=frozenset(), stop=False, **how):
+    """Try all crashes of some workloads; every `nested_every`-th recovery is itself crashed.
+
+    With `stop`, the first thing that is wrong ends it.
+    """
+    result = Result()
+    for workload in workloads:
+        start, disk = recorded(workload, skipped=skipped)
+        result.sites |= disk.sites
+        history = {step.note for step in disk.log if step.kind == "note" and step.note}
+        history = {content for note in history for content in note}
+        tried = 0
+        for allowed, state in crashes(start, disk.log, **how):
+            tried += 1
+            if limit is not None and tried > limit:
+                break
+            where = (workload.__name__, tried)
+            after = check(result, where, state, allowed, history, skipped)
+            if after is not None:
+                result.sites |= after.sites
+            if after is not None and nested_every and tried % nested_every == 0 and after.log:
+                crash_recovery(result, where, state, after, allowed, history, skipped)
+            if stop and result.wrong:
+                return result
+    return result
+
+
+def crash_recovery(result, where, state, first, allowed, history, skipped):
+    """Crash a recovery at each of its steps: the next one comes to the same."""
+    wanted = content_of(first)
+    for number, (_, again) in enumerate(crashes(state, first.log, subsets=1, most_single=4)):
+        result.nested += 1
+        check(result, (*where, number), again, (wanted,), history, skipped)

@@ -1,0 +1,42 @@
+"""Fixtures of the campaigns, and their report at the end of the run."""
+
+import pytest
+
+from .processes import Zygote, compile_tracer
+from .report import Report
+
+_reports = pytest.StashKey[list[Report]]()
+
+
+@pytest.fixture
+def report(request):
+    """The campaign's count; printed at the end of the run, also after a failure."""
+    made = Report(request.node.name)
+    request.config.stash.setdefault(_reports, []).append(made)
+    return made
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reports = config.stash.get(_reports, [])
+    if reports:
+        terminalreporter.section("crash campaigns")
+        for report in reports:
+            terminalreporter.write_line(str(report))
+        tried = sum(report.tried for report in reports)
+        torn = sum(report.torn for report in reports)
+        lost = sum(report.lost for report in reports)
+        terminalreporter.write_line(f"all: {tried:,} states tried, {torn} torn, {lost} lost")
+
+
+@pytest.fixture(scope="session")
+def tracer(tmp_path_factory):
+    """The compiled tracer."""
+    return compile_tracer(tmp_path_factory.mktemp("tracer"))
+
+
+@pytest.fixture(scope="module")
+def zygote(tracer):
+    """A process that does the works."""
+    one = Zygote(tracer)
+    yield one
+    one.close()
