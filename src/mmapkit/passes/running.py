@@ -6,6 +6,8 @@ import atexit
 import contextlib
 import weakref
 
+from mmapkit.pools import start_threads
+
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -125,6 +127,7 @@ def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
     coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
     try:
         with ThreadPoolExecutor(1, "mmapkit-blocks") as helper:
+            start_threads(helper, 1)
             coming.append(helper.submit(advance, 0))
             for step in range(cuts.step_count):
                 coming.pop().result()
