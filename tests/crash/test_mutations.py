@@ -125,7 +125,7 @@ STEPS = {
         journal.Journal,
         "_create",
         [
-            ("beside = temporary_path(path)", "beside = path"),
+            ("beside = unfinished_path(path)", "beside = path"),
             ("        files.replace(beside, path)\n", ""),
         ],
         workloads.one_page,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
-from mmapkit.durable.files import temporary_path
+from mmapkit.durable.files import unfinished_path
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -198,7 +198,9 @@ class Journal:
     def _create(cls, files: Files, path: str, data: File, first_bytes: int) -> None:
         """Make a journal under another name; it appears whole and durable, or not at all."""
         data.sync()  # what it begins with
-        beside = temporary_path(path)
+        beside = unfinished_path(path)
+        if files.exists(beside):
+            files.remove(beside)
         file = files.open(beside, "x+")
         try:
             files.imitate(file, data)
@@ -240,6 +242,11 @@ class Journal:
     def sequence(self) -> int:
         """Number of the last commit; 0 if there never was one."""
         return self._tail.sequence
+
+    @property
+    def empty(self) -> bool:
+        """True if there has been no commit since the generation began."""
+        return self._tail.position == frames.FRAMES_AT
 
     @property
     def generation(self) -> int:

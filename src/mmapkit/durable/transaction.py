@@ -185,7 +185,7 @@ class Transaction(Generic[View]):
         mapping._require_open_for("change it")
         store = store_of(mapping)
         require_outside(store.identity, store.path)
-        store.begin(self._timeout)
+        store.begin(self._timeout, mapping)
         try:
             if mapping.offset + mapping.size != store.file_bytes():
                 self._target.prepare()
