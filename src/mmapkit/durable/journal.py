@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
-from mmapkit.durable.files import temporary_path
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -198,7 +197,9 @@ class Journal:
     def _create(cls, files: Files, path: str, data: File, first_bytes: int) -> None:
         """Make a journal under another name; it appears whole and durable, or not at all."""
         data.sync()  # what it begins with
-        beside = temporary_path(path)
+        beside = path + ".new"
+        if files.exists(beside):  # somebody died at it
+            files.remove(beside)
         file = files.open(beside, "x+")
         try:
             files.imitate(file, data)
