@@ -125,7 +125,11 @@ STEPS = {
         journal.Journal,
         "_create",
         [
+<<<<<<< HEAD
             ("beside = unfinished_path(path)", "beside = path"),
+=======
+            ('beside = path + ".new"', "beside = path"),
+>>>>>>> ddcdce79c625a7483759489c202ef4f4f9f5d61d
             ("        files.replace(beside, path)\n", ""),
         ],
         workloads.one_page,
@@ -302,6 +306,7 @@ def test_every_check_is_in_the_table():
         and value.__module__ == module.__name__
         and value.__annotations__.get("return") == "bool"
         and not name.startswith("_")
+        and name != "step_over"  # which looks for a marker, and believes only that
     }
     assert found == CHECKS.keys()
 
