@@ -9,7 +9,7 @@ from mmapkit._scan import Plain
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
-from mmapkit.pools import result_of, start_threads
+from mmapkit.pools import full_pool, result_of
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class Crew:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.size: int = threads.__index__()
         self._pool: ThreadPoolExecutor | None = None
-        self._started = 0
+        self._there = 0
         self._interrupt = bytearray(1)
 
     def __enter__(self) -> Self:
@@ -188,13 +188,10 @@ class Crew:
         if parts == 1:
             yield stop, work(start, stop, None)
             return
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self.size, "mmapkit-search")
-        if parts > self._started:
-            start_threads(self._pool, parts)
-            self._started = parts
+        if parts > self._there:
+            if self._pool is not None:
+                self._pool.shutdown()
+            self._pool, self._there = full_pool(parts, "mmapkit-search"), parts
         cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
         futures = [
             self._pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)
