@@ -188,14 +188,14 @@ class Crew:
         if parts == 1:
             yield stop, work(start, stop, None)
             return
-        if parts > self._there:
-            if self._pool is not None:
-                self._pool.shutdown()
-            self._pool, self._there = full_pool(parts, "mmapkit-search"), parts
+        pool = self._pool
+        if pool is None or parts > self._there:
+            if pool is not None:
+                pool.shutdown()
+            pool = self._pool = full_pool(parts, "mmapkit-search")
+            self._there = parts
         cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
-        futures = [
-            self._pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)
-        ]
+        futures = [pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)]
         futures.reverse()
         for last in cuts[1:]:  # popped, so that an error's frames hold no future with it
             yield last, result_of(futures.pop())
