@@ -5,33 +5,33 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmapkit.pools import result_of, start_threads
+from mmapkit.pools import full_pool, result_of
 
 
 def test_threads_are_there_before_their_work():
-    with ThreadPoolExecutor(5) as pool:
-        start_threads(pool, 3)
+    others = threading.active_count()
+    with full_pool(3, "mine") as pool:
+        assert threading.active_count() == others + 3
         barrier = threading.Barrier(3)
-        before = threading.active_count()
         for future in [pool.submit(barrier.wait, 60) for _ in range(3)]:
             result_of(future)
-        assert threading.active_count() == before
+        assert threading.active_count() == others + 3
 
 
-def test_interrupt_between_two_starts_leaves_none_waiting(monkeypatch):
-    with ThreadPoolExecutor(2) as pool:
-        real, calls = pool.submit, []
+def test_interrupt_between_two_starts_leaves_none(monkeypatch):
+    real, started = threading.Thread.start, []
 
-        def submit(*work):
-            calls.append(work)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
-            return real(*work)
+    def start(thread):
+        if started:
+            raise KeyboardInterrupt
+        started.append(thread)
+        real(thread)
 
-        monkeypatch.setattr(pool, "submit", submit)
-        with pytest.raises(KeyboardInterrupt):
-            start_threads(pool, 2)
-    assert len(calls) == 2
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        full_pool(2, "mine")
+    started[0].join(60)
+    assert not started[0].is_alive()
 
 
 def test_errors_are_those_of_the_work():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mmapkit._native import find_bad_row, page_size
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
-from mmapkit.pools import result_of, start_threads
+from mmapkit.pools import full_pool, result_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -194,11 +194,7 @@ def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Threads of this process: making one anew costs as much as copying thousands of rows."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(MAX_THREADS, "mmapkit-gather")
-    start_threads(pool, min(count_cores(), MAX_THREADS))
-    return pool
+    return full_pool(min(count_cores(), MAX_THREADS), "mmapkit-gather")
 
 
 if hasattr(os, "register_at_fork"):

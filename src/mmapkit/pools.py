@@ -7,27 +7,30 @@ if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
     from typing import Any, Final
 
-__all__ = ["POLL_S", "result_of", "start_threads"]
+__all__ = ["POLL_S", "full_pool", "result_of"]
 
 # How long Ctrl-C may go unnoticed while the main thread waits for others: Windows does not
 # interrupt that, and on Linux it sleeps on if another thread was the one to take the signal.
 POLL_S: Final = 0.2
 
 
-def start_threads(pool: ThreadPoolExecutor, count: int) -> None:
-    """Have so many threads wait for work, before there is any.
+def full_pool(count: int, name: str) -> ThreadPoolExecutor:
+    """Make a pool whose threads are all there, before there is any work.
 
-    A pool starts its threads as work comes in. If Ctrl-C is heard at that moment, the thread runs,
-    but the pool does not know it: `shutdown()` does not wait until its work is done.
+    One that starts them as work comes in may be interrupted by Ctrl-C at that moment: the thread
+    runs, but the pool does not know it, and `shutdown()` does not wait until its work is done.
     """
     import threading
+    from concurrent.futures import ThreadPoolExecutor
 
+    pool = ThreadPoolExecutor(count, name)
     there_are_all = threading.Event()
     try:
         for _ in range(count):  # each takes a thread of its own, for none of them ends before
             pool.submit(there_are_all.wait)
     finally:
         there_are_all.set()
+    return pool
 
 
 def result_of(future: Future[Any]) -> Any:

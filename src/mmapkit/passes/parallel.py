@@ -10,7 +10,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
 from mmapkit.passes.sources import Plan, plan_of
-from mmapkit.pools import POLL_S, start_threads
+from mmapkit.pools import POLL_S, full_pool
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
@@ -259,9 +259,8 @@ def _in_threads(
                 job.stop.set()  # before this worker takes the next step: loading may have failed
                 raise
 
-        with ThreadPoolExecutor(count, "mmapkit-map") as executor:
+        with full_pool(count, "mmapkit-map") as executor:
             try:
-                start_threads(executor, count)
                 _drive(
                     job,
                     place,
