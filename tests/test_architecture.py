@@ -82,7 +82,16 @@ EDGES = {
     "collection": {"array", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
-    "durable.*": {"_journal", "_native", "durable", "durable.*", "errors", "array", "formats", "formats.*"}
+    "durable.*": {
+        "_journal",
+        "_native",
+        "durable",
+        "durable.*",
+        "errors",
+        "array",
+        "formats",
+        "formats.*",
+    }
     | {"growing", "mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.
@@ -101,7 +110,8 @@ EDGES = {
     },
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
-    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "durable.*", "errors"}
+    | {"mapping", "text.engines"},
     "cli.demo.*": {
         "__init__",
         "cli.*",
