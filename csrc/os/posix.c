@@ -14,6 +14,8 @@
 /* One system call moves at most this much on Linux (0x7ffff000), INT_MAX on macOS. */
 #define MOST_IO_BYTES ((size_t)1 << 30)
 
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
+
 size_t mmk_os_page_bytes(void) {
     static size_t page_bytes;
     if (page_bytes == 0)

@@ -482,6 +482,8 @@ cdef class Region(Visited):
         lost = None
         if not self.opened:
             return
+        if self._ledger is not None and not defer:
+            self._ledger.require_no_transaction(self)
         if not mmk_region_closed(&self.c):
             self._look_for_truncation()
             if self.c.backend == MMK_BACKEND_READ and not self.c.lost_writes:

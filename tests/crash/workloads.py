@@ -254,6 +254,25 @@ def recovered_before_the_sync(writer):
     assert writer.disk.inodes[1] == content != before
 
 
+def recovered_after_a_failed_sync(writer):
+    """The sync of a commit fails, and nobody knows what is durable; the file is opened again."""
+    writer.commit(changed(writer.now, 4))
+    before, content = writer.now, changed(writer.now, 1, 3)
+    writer.append(content)
+
+    def fail(step):
+        if step.kind == "sync":
+            raise Failure("the disk fails")
+
+    writer.disk.failing = fail
+    with contextlib.suppress(Failure):
+        writer.journal.sync()
+    writer.disk.failing = None
+    recovery._recover_on_demand(writer.files, PATH, False, False)
+    writer.disk.note((content,))
+    assert writer.disk.inodes[1] == content != before
+
+
 def recovered_then_used_plainly(writer):
     """A process dies after its sync; the file is recovered, and changed without a transaction."""
     content = changed(writer.now, 1, 3)
@@ -310,6 +329,7 @@ WORKLOADS = (
     used_plainly_afterwards,
     used_plainly_before,
     recovered_before_the_sync,
+    recovered_after_a_failed_sync,
     recovered_then_used_plainly,
     recovered_by_the_living,
     completed_by_the_living,

@@ -18,7 +18,10 @@ from __future__ import annotations
 
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
-from mmapkit.durable.files import temporary_path
+<<<<<<< HEAD
+from mmapkit.durable.files import unfinished_path
+=======
+>>>>>>> ddcdce79c625a7483759489c202ef4f4f9f5d61d
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -93,14 +96,17 @@ class Entry:
     ----------
     sequence, size_after : int
         Its number, and the bytes of the data file after it.
+    position : int
+        Where in the journal its first frame begins.
     parts : list of (run table, checksums of the old bytes, position, bytes)
         One for each frame; where in the journal its payload lies.
     """
 
-    __slots__ = ("parts", "sequence", "size_after")
+    __slots__ = ("parts", "position", "sequence", "size_after")
 
-    def __init__(self, sequence: int, size_after: int) -> None:
+    def __init__(self, position: int, sequence: int, size_after: int) -> None:
         """Begin without frames."""
+        self.position = position
         self.sequence = sequence
         self.size_after = size_after
         self.parts: list[tuple[bytes, bytes, int, int]] = []
@@ -195,7 +201,14 @@ class Journal:
     def _create(cls, files: Files, path: str, data: File, first_bytes: int) -> None:
         """Make a journal under another name; it appears whole and durable, or not at all."""
         data.sync()  # what it begins with
-        beside = temporary_path(path)
+<<<<<<< HEAD
+        beside = unfinished_path(path)
+        if files.exists(beside):
+=======
+        beside = path + ".new"
+        if files.exists(beside):  # somebody died at it
+>>>>>>> ddcdce79c625a7483759489c202ef4f4f9f5d61d
+            files.remove(beside)
         file = files.open(beside, "x+")
         try:
             files.imitate(file, data)
@@ -237,6 +250,11 @@ class Journal:
     def sequence(self) -> int:
         """Number of the last commit; 0 if there never was one."""
         return self._tail.sequence
+
+    @property
+    def empty(self) -> bool:
+        """True if there has been no commit since the generation began."""
+        return self._tail.position == frames.FRAMES_AT
 
     @property
     def generation(self) -> int:
@@ -481,7 +499,7 @@ def entries_from(window: frames.Window, slot: frames.Slot, tail: frames.Tail) ->
     entry = None
     for frame in frames.frames_from(window, slot, ahead):
         if entry is None:
-            entry = Entry(frame.sequence, frame.size_after)
+            entry = Entry(tail.position, frame.sequence, frame.size_after)
         entry.parts.append((frame.table, frame.before, frame.payload_at, len(frame.payload)))
         if frame.last:
             tail.move(ahead)

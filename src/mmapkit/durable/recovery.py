@@ -73,9 +73,11 @@ class Findings:
         Behind the last of them.
     marked : bool
         Whether the tail is marked as applied.
+    settled : int
+        Up to which byte it is known to be durable.
     """
 
-    __slots__ = ("_window", "entries", "marked", "path", "slot", "tail")
+    __slots__ = ("_window", "entries", "marked", "path", "settled", "slot", "tail")
 
     def __init__(self, path: str, file: File) -> None:
         """Read all of it.
@@ -95,6 +97,8 @@ class Findings:
             proof = frames.evidence_of(self._window, self.slot, self.tail)
         except JournalError as error:
             raise JournalError(f"{path!r}: {error}. {REMEDIES}") from None
+        unsettled = [entry for entry in self.entries if entry.sequence > self.tail.applied]
+        self.settled = unsettled[0].position if unsettled else self.tail.position
         self.marked = marker is not None and marks(marker, self.slot, self.tail)
         if proof is not None:
             raise JournalError(
@@ -271,6 +275,20 @@ def _apply(found: Findings, entries: list[Entry], data: File) -> None:
                 data.write_runs(_plain(table), payload)
 
 
+def _harden(found: Findings, file: File) -> None:
+    """See that the journal outlives what is done with the data file.
+
+    Its last commits may be in the page cache only. If a sync of them failed, the system may believe
+    that they were written, and sync nothing: so they are written again.
+    """
+    start, end = found.settled, found.tail.position
+    while start < end:
+        count = min(end - start, Window.MOST)
+        file.write(start, file.read(start, count))
+        start += count
+    file.sync()
+
+
 def _plain(table: bytes) -> bytes:
     """A run table as pairs of int64, without flags."""
     numbers = runs_of(table)
@@ -286,9 +304,9 @@ def redo(journal: Journal, data: File) -> None:
     To be called with the lock for writing, and nobody reading. Commits that had been applied before
     are left alone: what a process has written is there, even if it was killed a moment later.
     """
-    journal.sync()
     found = Findings(journal.path, journal.file)
     journal.catch_up()
+    _harden(found, journal.file)
     _apply(found, [entry for entry in found.entries if entry.sequence > found.tail.applied], data)
     journal.mark_applied()
 
@@ -388,7 +406,7 @@ def _complete(files: Files, journal: str, data: File, force: bool) -> int:
         if found.entries:
             if not force:
                 require_fit(found, data)
-            file.sync()  # it may be in the page cache only, and is to outlive what follows
+            _harden(found, file)
             _apply(found, found.entries, data)
             data.sync()
     finally:
@@ -437,7 +455,9 @@ def _recover(files: Files, journal: str, data: File, locks: Locks) -> int:
                 return 0
             if time.monotonic() > end:
                 locks.wait(lambda: False, 0, "a commit to be applied", WRITER)
+            locks.unlock(RECOVERY)  # who writes may need it to go on
             time.sleep(PAUSE_S)
+            _with_recovery(locks)
     finally:
         if opened is not None:
             opened.close()

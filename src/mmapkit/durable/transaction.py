@@ -130,7 +130,7 @@ def _require_transactable(mapping: Mapping) -> None:
             errno.ENOTSUP,
             "the file was opened without a name, beside which a journal could lie",
         )
-    if not stat.S_ISREG(os.stat(mapping.path).st_mode):
+    if mapping._ledger is None and not stat.S_ISREG(os.stat(mapping.path).st_mode):
         raise UnsupportedError(
             errno.ENOTSUP, "a transaction needs a regular file, not a device", mapping.path
         )
@@ -185,7 +185,7 @@ class Transaction(Generic[View]):
         mapping._require_open_for("change it")
         store = store_of(mapping)
         require_outside(store.identity, store.path)
-        store.begin(self._timeout)
+        store.begin(self._timeout, mapping)
         try:
             if mapping.offset + mapping.size != store.file_bytes():
                 self._target.prepare()
@@ -310,9 +310,10 @@ class Transaction(Generic[View]):
     def _require_whole(self, store: Store) -> None:
         """Refuse if the file became shorter or longer: private pages past its end are lost."""
         assert self._private is not None
-        self._private.check()
-        self._mapping.check()
-        store.require_size(self._size)
+        if self._private.faulted or self._mapping.faulted or store.file_bytes() != self._size:
+            self._private.check()
+            self._mapping.check()
+            store.require_size(self._size)
 
     def _end(self, how: str) -> None:
         store, self._store, self._ended = self._store, None, how
