@@ -125,11 +125,7 @@ STEPS = {
         journal.Journal,
         "_create",
         [
-<<<<<<< HEAD
-            ("beside = unfinished_path(path)", "beside = path"),
-=======
             ('beside = path + ".new"', "beside = path"),
->>>>>>> ddcdce79c625a7483759489c202ef4f4f9f5d61d
             ("        files.replace(beside, path)\n", ""),
         ],
         workloads.one_page,

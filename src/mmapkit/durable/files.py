@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from mmapkit._native import File
 
-__all__ = ["OS", "SUFFIX", "Files", "journal_path", "temporary_path", "unfinished_path"]
+__all__ = ["OS", "SUFFIX", "Files", "journal_path", "temporary_path"]
 
 
 def journal_path(path: str) -> str:
@@ -28,12 +28,6 @@ def journal_path(path: str) -> str:
 def temporary_path(journal: str) -> str:
     """A name in the same folder that nobody else has."""
     return os.path.join(os.path.dirname(journal), f".mmapkit-{os.urandom(8).hex()}.tmp")
-
-
-def unfinished_path(journal: str) -> str:
-    """The name of a journal that is being made: always the same, so that nothing is left for ever
-    of one that was not finished."""
-    return journal + ".new"
 
 
 class Files:

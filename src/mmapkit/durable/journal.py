@@ -18,10 +18,6 @@ from __future__ import annotations
 
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
-<<<<<<< HEAD
-from mmapkit.durable.files import unfinished_path
-=======
->>>>>>> ddcdce79c625a7483759489c202ef4f4f9f5d61d
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -201,13 +197,8 @@ class Journal:
     def _create(cls, files: Files, path: str, data: File, first_bytes: int) -> None:
         """Make a journal under another name; it appears whole and durable, or not at all."""
         data.sync()  # what it begins with
-<<<<<<< HEAD
-        beside = unfinished_path(path)
-        if files.exists(beside):
-=======
         beside = path + ".new"
         if files.exists(beside):  # somebody died at it
->>>>>>> ddcdce79c625a7483759489c202ef4f4f9f5d61d
             files.remove(beside)
         file = files.open(beside, "x+")
         try:
