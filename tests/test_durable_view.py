@@ -11,6 +11,7 @@ import pytest
 
 import mmapkit as mk
 from mmapkit.durable import view as views
+from mmapkit.durable.changes import method
 from mmapkit.durable.view import PrivateMapping, open_private
 
 PAGE = mk.page_size()
@@ -223,6 +224,7 @@ def test_bytes_that_were_read_into_memory_have_no_transaction(path):
 # --- views that somebody keeps --------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::mmapkit.errors.LateStoreWarning")
 def test_a_kept_view_may_be_read_and_stored_into(shared, path):
     before = path.read_bytes()
     view = open_private(shared)
@@ -235,9 +237,54 @@ def test_a_kept_view_may_be_read_and_stored_into(shared, path):
     assert bytes(shared) == path.read_bytes() == before
 
 
-def test_a_kept_view_shows_the_file_again(shared):
-    from mmapkit.durable.changes import method
+@pytest.mark.parametrize("offset", [0, 100])
+@pytest.mark.parametrize("grown", [0, 100])
+def test_storing_late_is_told_when_the_view_goes(path, offset, grown):
+    if method() == "compare":
+        pytest.skip("no way to tell here")
+    with mk.open(path, "r+", offset=offset) as m:
+        view = open_private(m)
+        view.resize(view.size + grown)
+        kept, part = view.array("u1"), view.array("u1", 10)
+        kept[:] = 7
+        view._end()
+        assert kept[0] == m[0]
+        kept[PAGE] = kept[2 * PAGE] = 8
+        del kept  # not the last one
+        with pytest.warns(mk.errors.LateStoreWarning, match=f"^{2 * PAGE} bytes .*data.bin"):
+            del part
 
+
+@pytest.mark.parametrize("offset", [0, 100])
+@pytest.mark.parametrize("grown", [0, 100, 3 * PAGE])
+@pytest.mark.parametrize("size", [1, PAGE - 1, PAGE, 3 * PAGE + 5])
+def test_nothing_is_told_of_what_was_stored_in_time(tmp_path, recwarn, offset, grown, size):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (offset + size))
+    with mk.open(path, "r+", offset=offset) as m:
+        view = open_private(m)
+        view.resize(view.size + grown)
+        kept = view.array("u1")
+        kept[:] = 7
+        view._end()
+        assert kept.sum() > 0
+        m[0] = 5  # the file's, though the view shows it
+        del kept
+    assert not recwarn.list
+
+
+def test_nothing_is_told_of_views_that_were_dropped_before(shared, recwarn, monkeypatch):
+    monkeypatch.setattr(PrivateMapping, "_show_file", lambda self: pytest.fail("costs something"))
+    view = open_private(shared)
+    kept = view.array("u1")
+    kept[0] = 1
+    del kept
+    view._end()
+    del view
+    assert not recwarn.list
+
+
+def test_a_kept_view_shows_the_file_again(shared):
     if method() == "compare":
         pytest.skip("no way to drop private pages here")
     view = open_private(shared)

@@ -13,6 +13,7 @@ import pytest
 
 import mmapkit as mk
 from mmapkit._native import File
+from mmapkit.durable import reading as readings
 from mmapkit.durable import snapshot as snapshots
 from mmapkit.durable.files import journal_path
 from mmapkit.durable.locks import CHECKPOINT, Locks
@@ -117,6 +118,18 @@ def test_holes_stay_holes(tmp_path, copying):
     assert (tmp_path / "copy").stat().st_blocks * 512 < 1 << 20
     with mk.open(tmp_path / "copy") as copy:
         assert copy[32 << 20] == 7
+
+
+def test_a_filesystem_without_locks_has_plain_copies(path, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise mk.UnsupportedError(errno.ENOTSUP, "no locks here", os.fspath(path))
+
+    monkeypatch.setattr(readings, "try_reading", refuse)
+    with mk.open(path) as m:
+        with pytest.raises(mk.UnsupportedError, match="no locks"), m.reading():
+            pytest.fail("was inside")
+        m.snapshot(tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == path.read_bytes()
 
 
 def test_what_was_stored_into_memory_comes_along(path, tmp_path):

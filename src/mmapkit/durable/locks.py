@@ -154,8 +154,7 @@ _all: weakref.WeakSet[Locks] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for locks in list(_all):
-        with contextlib.suppress(OSError):
-            locks.file.close()
+        locks.file._close_in_child()
     _all.clear()
 
 
