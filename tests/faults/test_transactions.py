@@ -119,8 +119,8 @@ def test_device(mounts, tmp_path):
         ["losetup", "-f", "--show", image], capture_output=True, text=True, check=True
     ).stdout.strip()
     try:
-        with mk.open(device, "r+", length=1 << 20) as m:
-            with pytest.raises(mk.UnsupportedError, match="regular file, not a device"):
-                m.transaction()
+        refusal = pytest.raises(mk.UnsupportedError, match="regular file, not a device")
+        with mk.open(device, "r+", length=1 << 20) as m, refusal:
+            m.transaction()
     finally:
         subprocess.run(["losetup", "-d", device], check=True)
