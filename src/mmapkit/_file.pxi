@@ -24,6 +24,12 @@ cdef extern from *:
     static int mmk_py_users_shut(mmk_py_users *users) {
         return atomic_fetch_or(&users->count, 1) == 0;
     }
+    /* In a forked child, where whoever was inside is not. True like the others. */
+    static int mmk_py_users_forget(mmk_py_users *users) {
+        unsigned before = atomic_load(&users->count);
+        atomic_store(&users->count, before & 1);
+        return (before & 1) && before > 1;
+    }
     static int mmk_py_users_closed(mmk_py_users *users) {
         return (int)(atomic_load(&users->count) & 1);
     }
@@ -33,7 +39,11 @@ cdef extern from *:
     bint users_enter "mmk_py_users_enter"(mmk_py_users *users) noexcept nogil
     bint users_leave "mmk_py_users_leave"(mmk_py_users *users) noexcept nogil
     bint users_shut "mmk_py_users_shut"(mmk_py_users *users) noexcept nogil
+    bint users_forget "mmk_py_users_forget"(mmk_py_users *users) noexcept nogil
     bint users_closed "mmk_py_users_closed"(mmk_py_users *users) noexcept nogil
+
+# Addresses of open files -> weak references, for forked children.
+cdef dict _files = {}
 
 _FILE_MODES = {
     "r": 0, "r+": MMK_OPEN_WRITE,
@@ -69,6 +79,7 @@ cdef class File:
     cdef mmk_handle handle
     cdef mmk_py_users users
     cdef bint opened, writes
+    cdef object __weakref__
     cdef readonly str path
     cdef readonly str mode
 
@@ -102,10 +113,13 @@ cdef class File:
             self._check(MMK_UNSUPPORTED, "it is a device")
         self.handle, self.opened = file.handle, True
         self.path = _os.path.abspath(found)
+        _files[<size_t>&self.users] = PyWeakref_NewRef(self, None)
 
     def __dealloc__(self):
-        if self.opened and users_shut(&self.users):
-            mmk_os_file_close(self.handle)
+        if self.opened:
+            _files.pop(<size_t>&self.users, None)
+            if users_shut(&self.users):
+                mmk_os_file_close(self.handle)
 
     def __enter__(self):
         if self.closed:
@@ -438,6 +452,21 @@ cdef int require_runs(Py_buffer *runs, uint64_t length) except -1:
                             0x7fffffffffffffff, &sum) or sum != length:
         raise ValueError(f"runs must be pairs (offset, length) from 0 on, of {length} bytes in all")
     return 0
+
+
+def forget_calls():
+    """In a forked child: calls of the parent's other threads do not keep a File open here."""
+    cdef File file
+    for reference in list(_files.values()):
+        found = reference()
+        if found is not None:
+            file = found
+            if users_forget(&file.users):
+                mmk_os_file_close(file.handle)
+
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=forget_calls)
 
 
 def sync_directory(path):
