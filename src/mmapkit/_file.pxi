@@ -24,6 +24,10 @@ cdef extern from *:
     static int mmk_py_users_shut(mmk_py_users *users) {
         return atomic_fetch_or(&users->count, 1) == 0;
     }
+    /* In a forked child, where whoever was inside never leaves; true if the handle is open. */
+    static int mmk_py_users_forget(mmk_py_users *users) {
+        return atomic_exchange(&users->count, 1) != 1;
+    }
     static int mmk_py_users_closed(mmk_py_users *users) {
         return (int)(atomic_load(&users->count) & 1);
     }
@@ -33,6 +37,7 @@ cdef extern from *:
     bint users_enter "mmk_py_users_enter"(mmk_py_users *users) noexcept nogil
     bint users_leave "mmk_py_users_leave"(mmk_py_users *users) noexcept nogil
     bint users_shut "mmk_py_users_shut"(mmk_py_users *users) noexcept nogil
+    bint users_forget "mmk_py_users_forget"(mmk_py_users *users) noexcept nogil
     bint users_closed "mmk_py_users_closed"(mmk_py_users *users) noexcept nogil
 
 _FILE_MODES = {
@@ -128,6 +133,11 @@ cdef class File:
         if self.opened and users_shut(&self.users):
             with nogil:
                 mmk_os_file_close(self.handle)
+
+    def _close_in_child(self):
+        """Close after a fork, though other threads of the parent were inside calls."""
+        if self.opened and users_forget(&self.users):
+            mmk_os_file_close(self.handle)
 
     def fileno(self):
         """Return the descriptor (on Windows the handle), valid until the file is closed."""

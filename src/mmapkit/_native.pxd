@@ -128,6 +128,7 @@ cdef extern from "mmk/region.h" nogil:
     ctypedef struct mmk_region:
         unsigned char *data
         size_t size_bytes
+        size_t extent_bytes
         mmk_file file
         mmk_mode mode
         mmk_backend backend

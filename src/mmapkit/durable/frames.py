@@ -724,7 +724,7 @@ def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
     For those who only look for the marker behind the last one, which says that all before it is
     whole: nothing else of the frame is looked at.
     """
-    if len(head) < HEADER_BYTES:  # type: ignore[arg-type]
+    if len(head) < HEADER_BYTES:
         return False
     crc, previous, magic, journal, generation, sequence, size, applied, _, flags, _, length = (
         _FRAME.unpack_from(head)

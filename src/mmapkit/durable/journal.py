@@ -243,6 +243,11 @@ class Journal:
         return self._tail.sequence
 
     @property
+    def empty(self) -> bool:
+        """True if there has been no commit since the generation began."""
+        return self._tail.position == frames.FRAMES_AT
+
+    @property
     def generation(self) -> int:
         """Counts checkpoints, from 1."""
         return self.slot.generation
