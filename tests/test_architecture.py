@@ -103,7 +103,8 @@ EDGES = {
     },
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
-    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "durable.*", "errors"}
+    | {"mapping", "text.engines"},
     "cli.demo.*": {
         "__init__",
         "cli.*",

@@ -72,9 +72,20 @@ def refused(disk, match):
 
 def reframe(disk, place, **fields):
     """Change fields of the frame at a place, and make its checksum right again."""
-    names = (
-        "crc previous magic journal generation sequence size_after applied index flags runs length"
-    ).split()
+    names = [
+        "crc",
+        "previous",
+        "magic",
+        "journal",
+        "generation",
+        "sequence",
+        "size_after",
+        "applied",
+        "index",
+        "flags",
+        "runs",
+        "length",
+    ]
     journal = journal_of(disk)
     values = dict(zip(names, frames._FRAME.unpack_from(journal, place), strict=True))
     values |= fields
