@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mmapkit as mk
@@ -356,6 +356,7 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(transactions=st.lists(st.tuples(steps, st.booleans()), max_size=5), raw=st.booleans())
 def test_any_transactions_do_what_they_do_to_an_ndarray(tmp_path_factory, transactions, raw):
     path = tmp_path_factory.mktemp("any") / ("a.bin" if raw else "a.npy")
