@@ -80,8 +80,8 @@ EDGES = {
     "dask": {"_native", "views"},
     "gather": {"_native", "cores", "errors", "pools"},
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
-    "collection": {"array", "closing", "errors", "mapping", "formats.*"},
-    "saving": {"array", "errors", "views", "formats.*"},
+    "collection": {"array", "errors", "mapping", "formats.*"},
+    "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
     "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
     | {"growing", "mapping", "views"},
@@ -103,7 +103,8 @@ EDGES = {
     },
     "cli": {"__init__", "cli.*"},
     # Lazily: only the command that runs is imported.
-    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "errors", "mapping"} | {"text.engines"},
+    "cli.*": {"__init__", "cli", "cli.*", "cli.demo.*", "durable.*", "errors"}
+    | {"mapping", "text.engines"},
     "cli.demo.*": {
         "__init__",
         "cli.*",
@@ -124,6 +125,7 @@ EDGES = {
         "residency",
         "array",
         "collection",
+        "durable.*",
         "ragged",
         "sharded",
         "saving",

@@ -12,10 +12,10 @@ import json
 import os
 import sys
 
-import mmapkit.durable.recovery
 from workload import change, commit, count_of
 
 import mmapkit as mk
+import mmapkit.durable.recovery
 import mmapkit.durable.transaction
 
 COMMITS = 6  # the fifth makes the file longer
