@@ -486,7 +486,7 @@ def marks(marker: tuple[int, bytes, int, int], slot: frames.Slot, tail: frames.T
     return marker == (tail.chain, slot.journal, slot.generation, tail.sequence)
 
 
-def entries_from(window: frames.Window, slot: frames.Slot, tail: frames.Tail) -> Iterator[Entry]:
+def entries_from(window: frames.AnyWindow, slot: frames.Slot, tail: frames.Tail) -> Iterator[Entry]:
     """Read complete commits; `tail` is behind the last of them when there are no more."""
     ahead = tail.copy()
     entry = None
