@@ -64,7 +64,7 @@ def check(result, where, state, allowed, history, skipped=frozenset()):
         result.failed.append((where, repr(error)))
         return None
     found = content_of(disk)
-    if allowed is not None and found not in allowed:
+    if not (allowed(found) if callable(allowed) else allowed is None or found in allowed):
         (result.lost if found in history else result.torn).append(where)
     elif before is not None and before != found:
         result.torn.append((where, "seen by a reader"))
@@ -93,21 +93,30 @@ def run(workloads=WORKLOADS, *, limit=None, nested_every=7, skipped=frozenset(),
     result = Result()
     for workload in workloads:
         start, disk = recorded(workload, skipped=skipped)
-        result.sites |= disk.sites
-        history = {step.note for step in disk.log if step.kind == "note" and step.note}
-        history = {content for note in history for content in note}
-        for tried, (allowed, state) in enumerate(crashes(start, disk.log, **how), 1):
-            if limit is not None and tried > limit:
-                break
-            where = (workload.__name__, tried)
-            after = check(result, where, state, allowed, history, skipped)
-            if after is not None:
-                result.sites |= after.sites
-            if after is not None and nested_every and tried % nested_every == 0 and after.log:
-                crash_recovery(result, where, state, after, allowed, history, skipped)
-            if stop and result.wrong:
-                return result
+        run_log(result, workload.__name__, start, disk, limit, nested_every, stop, **how)
+        if stop and result.wrong:
+            break
     return result
+
+
+def run_log(result, name, start, disk, limit=None, nested_every=7, stop=False, **how):
+    """Try all crashes of what was recorded."""
+    skipped = disk.skipped
+    result.sites |= disk.sites
+    notes = [step.note for step in disk.log if step.kind == "note"]
+    history = {note for note in notes if isinstance(note, tuple)}
+    history = {content for note in history for content in note}
+    for tried, (allowed, state) in enumerate(crashes(start, disk.log, **how), 1):
+        if limit is not None and tried > limit:
+            break
+        where = (name, tried)
+        after = check(result, where, state, allowed, history, skipped)
+        if after is not None:
+            result.sites |= after.sites
+        if after is not None and nested_every and tried % nested_every == 0 and after.log:
+            crash_recovery(result, where, state, after, allowed, history, skipped)
+        if stop and result.wrong:
+            return
 
 
 def crash_recovery(result, where, state, first, allowed, history, skipped):
@@ -133,7 +142,7 @@ def deaths(workloads=WORKLOADS):
                 continue
             apply_step(state, step)
             opened = opened or step.kind == "rename"
-            if not opened or JOURNAL not in state.names or note is None:
+            if not opened or JOURNAL not in state.names or not note:
                 continue
             result.states += 1
             now = Disk(state)

@@ -10,10 +10,12 @@ What a crash leaves is decided by these rules, which are no stricter than what f
 - A name that was created, replaced or removed may still be as it was, until its folder is synced.
 """
 
+import os
 import random
 import sys
 from dataclasses import dataclass, field
 
+from mmapkit import _native
 from mmapkit.durable.files import Files
 
 SECTOR = 512
@@ -177,6 +179,11 @@ class MemoryFiles(Files):
         self.disk = disk
         self._random = random.Random(7)
 
+    @staticmethod
+    def name_of(path):
+        """What a path of the system is called here."""
+        return FOLDER + os.path.basename(path)
+
     def open(self, path, mode):
         disk = self.disk
         if mode == "x+":
@@ -211,6 +218,72 @@ class MemoryFiles(Files):
 
     def random(self, count):
         return self._random.randbytes(count)
+
+
+class RecordedFile:
+    """A file of the system, whose steps are recorded on a Disk."""
+
+    def __init__(self, disk, path, mode, inode):
+        self._file = _native.File(path, mode)
+        self._disk, self._inode, self._name = disk, inode, MemoryFiles.name_of(path)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def identity(self):
+        return (1, self._inode, 1000 + self._inode)
+
+    def write(self, offset, *parts):
+        self._disk.add(Step("write", self._inode, offset, b"".join(map(bytes, parts))))
+        self._file.write(offset, *parts)
+
+    def write_runs(self, runs, data):
+        pairs = memoryview(runs).cast("B").cast("q")
+        data = memoryview(data).cast("B")
+        at = 0
+        for offset, length in zip(pairs[::2], pairs[1::2], strict=True):
+            self.write(offset, data[at : at + length])
+            at += length
+
+    def resize(self, size):
+        self._disk.add(Step("resize", self._inode, size))
+        self._file.resize(size)
+
+    def sync(self):
+        kind = "journal" if "journal" in self._name else "data"
+        self._disk.sync(Step("sync", self._inode, site=f"{_site()}:{kind}"))
+        self._file.sync()
+
+
+class RecordedFiles(Files):
+    """The system's files, recorded on a Disk under the names that MemoryFiles knows."""
+
+    def __init__(self, disk):
+        self.disk = disk
+
+    def open(self, path, mode):
+        disk, name = self.disk, MemoryFiles.name_of(path)
+        if mode != "x+":
+            return RecordedFile(disk, path, mode, disk.names[name])
+        inode = max(disk.inodes) + 1
+        file = RecordedFile(disk, path, mode, inode)
+        disk.add(Step("create", inode, path=name))
+        disk.inodes[inode], disk.names[name] = bytearray(), inode
+        return file
+
+    def replace(self, source, target):
+        super().replace(source, target)
+        source, target = MemoryFiles.name_of(source), MemoryFiles.name_of(target)
+        self.disk.add(Step("rename", path=source, target=target))
+        self.disk.names[target] = self.disk.names.pop(source)
+
+    def remove(self, path):
+        super().remove(path)
+        self.disk.add(Step("remove", path=MemoryFiles.name_of(path)))
+        del self.disk.names[MemoryFiles.name_of(path)]
+
+    def sync_directory(self, path):
+        self.disk.sync(Step("folder", site=_site() + ":folder"))
 
 
 def _write(content, offset, data):

@@ -202,7 +202,7 @@ STEPS = {
     "redone before the journal is synced": (
         recovery,
         "redo",
-        [("    _harden(found, journal.file)\n", "")],
+        [("        _harden(found, journal.file)\n", "")],
         workloads.completed_by_the_living,
     ),
     "not written again after a sync that failed": (

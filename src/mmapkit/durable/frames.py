@@ -17,9 +17,16 @@ from mmapkit.errors import JournalError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, Final
+    from typing import Any, Final, Protocol
 
     from mmapkit._native import File
+
+    class AnyWindow(Protocol):
+        """What `Window` offers to those who read frames."""
+
+        end: int
+
+        def at(self, position: int, length: int) -> memoryview: ...
 
     Buffer = bytes | bytearray | memoryview
 
@@ -476,8 +483,11 @@ class Window:
             self._ahead = min(self._ahead * 4, self.MOST)
         return self._view[begin : min(begin + length, self._filled)]
 
+    def close(self) -> None:
+        """Nothing: the file is the caller's."""
 
-def frames_from(window: Window, slot: Slot, tail: Tail) -> Iterator[Frame]:
+
+def frames_from(window: AnyWindow, slot: Slot, tail: Tail) -> Iterator[Frame]:
     """Read frames until one is not whole; `tail` is then where that one would begin.
 
     Raises
@@ -645,7 +655,7 @@ def marker_checksum_matches(data: Buffer) -> bool:
 # --- damage ---------------------------------------------------------------------------------------
 
 
-def evidence_of(window: Window, slot: Slot, tail: Tail) -> int | None:
+def evidence_of(window: AnyWindow, slot: Slot, tail: Tail) -> int | None:
     """Look behind an unreadable frame for proof that it had been durable: then it is damaged.
 
     A crash tears what was not synced yet. Frames and markers say up to which commit everything was
@@ -673,7 +683,7 @@ def evidence_of(window: Window, slot: Slot, tail: Tail) -> int | None:
     return None
 
 
-def _proves(window: Window, start: int, slot: Slot, tail: Tail) -> bool:
+def _proves(window: AnyWindow, start: int, slot: Slot, tail: Tail) -> bool:
     """Whether what begins there is whole, and says that the commit after `tail` was durable."""
     data = window.at(start, MARKER_BYTES)
     marker = read_marker(data)

@@ -153,7 +153,7 @@ class Journal:
 
     @classmethod
     def open_or_create(
-        cls, files: Files, path: str, data: File, *, first_bytes: int = FIRST_BYTES
+        cls, files: Files, path: str, data: File, *, first_bytes: int | None = None
     ) -> Self:
         """Open the journal of a data file, or make one; to be called with the lock for writing.
 
@@ -168,6 +168,8 @@ class Journal:
             Of the journal.
         data : File
             The data file, open for writing. A new journal begins with what it holds: it is synced.
+        first_bytes : int, optional
+            Of a new journal; 4 MiB by default.
 
         Raises
         ------
@@ -177,7 +179,7 @@ class Journal:
             The system's; PermissionError for a folder that cannot be written. Nothing is left then.
         """
         if not files.exists(path):
-            cls._create(files, path, data, first_bytes)
+            cls._create(files, path, data, first_bytes or FIRST_BYTES)
         return cls.open(files, path, data)
 
     @classmethod
@@ -484,7 +486,7 @@ def marks(marker: tuple[int, bytes, int, int], slot: frames.Slot, tail: frames.T
     return marker == (tail.chain, slot.journal, slot.generation, tail.sequence)
 
 
-def entries_from(window: frames.Window, slot: frames.Slot, tail: frames.Tail) -> Iterator[Entry]:
+def entries_from(window: frames.AnyWindow, slot: frames.Slot, tail: frames.Tail) -> Iterator[Entry]:
     """Read complete commits; `tail` is behind the last of them when there are no more."""
     ahead = tail.copy()
     entry = None

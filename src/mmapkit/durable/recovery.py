@@ -11,8 +11,9 @@ import struct
 import sys
 import time
 from bisect import bisect_left
-from contextlib import closing as _closing
+from contextlib import closing
 
+from mmapkit import _native
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
 from mmapkit.durable.files import OS, SUFFIX, journal_path
@@ -35,11 +36,12 @@ from mmapkit.durable.locks import (
     end_applying,
 )
 from mmapkit.errors import JournalError, RecoveryNeeded, UnsupportedError
+from mmapkit.mapping import open as open_mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Final
+    from typing import Final, Self
 
     from mmapkit._native import File
     from mmapkit.durable.files import Files
@@ -58,6 +60,31 @@ _LENGTH: Final = 0xFFFF_FFFF
 
 
 # --- reading a journal ----------------------------------------------------------------------------
+
+
+class MappedWindow:
+    """A `Window` over a whole file, which is mapped: nothing is copied."""
+
+    def __init__(self, file: File, end: int) -> None:
+        """Map the first `end` bytes, of which there is at least one."""
+        self.end = end
+        self._mapping = open_mapping(file.fileno(), length=end)
+        self._view = memoryview(self._mapping)
+
+    def at(self, position: int, length: int) -> memoryview:
+        """Bytes of the file, fewer at its end."""
+        return self._view[position : min(position + length, self.end)]
+
+    def close(self) -> None:
+        """Unmap it, with the last slice of it."""
+        self._view.release()
+        self._mapping.close(defer=True)
+
+
+def _window_over(file: File, end: int) -> Window | MappedWindow:
+    if end and sys.platform != "win32" and isinstance(file, _native.File):
+        return MappedWindow(file, end)
+    return Window(file, end)
 
 
 class Findings:
@@ -90,7 +117,15 @@ class Findings:
         self.path = path
         self.slot = slot_of(file, path)
         self.tail = frames.tail_of(self.slot)
-        self._window = Window(file, file.size())
+        self._window = _window_over(file, file.size())
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self) -> None:
+        path = self.path
         try:
             self.entries = list(entries_from(self._window, self.slot, self.tail))
             marker = frames.read_marker(self._window.at(self.tail.position, frames.MARKER_BYTES))
@@ -108,6 +143,22 @@ class Findings:
                 "journal away and leaves the file as it is, perhaps with commits in part"
             )
 
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._window.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close."""
+        self.close()
+
+    def payload(self, position: int, length: int) -> memoryview:
+        """Bytes of the journal; valid until the next are asked for."""
+        return self._window.at(position, length)
+
     def parts(self) -> Iterator[tuple[bytes, bytes, memoryview]]:
         """Run table, checksums of the old bytes and payload of every frame, in order; each valid
         until the next."""
@@ -117,7 +168,7 @@ class Findings:
     def parts_of(self, entry: Entry) -> Iterator[tuple[bytes, bytes, memoryview]]:
         """Those of one commit."""
         for table, before, position, length in entry.parts:
-            yield table, before, self._window.at(position, length)
+            yield table, before, self.payload(position, length)
 
     @property
     def sizes(self) -> list[int]:
@@ -187,19 +238,20 @@ def _strange_sector(found: Findings, data: File, least: int) -> int | None:
             number += 1
     doubtful: dict[tuple[int, int], bytes] = {}
     scratch = bytearray()
-    for number, (table, before, payload) in enumerate(found.parts()):
+    parts = (part for entry in found.entries for part in entry.parts)
+    for number, (table, before, position, length) in enumerate(parts):
         numbers = runs_of(table)
         keys = list(zip(numbers[::2], numbers[1::2], strict=True))
         if not keys or keys[0][0] >= least or not any(newest[key] == number for key in keys):
             continue
-        if len(scratch) < len(payload):
-            scratch = bytearray(len(payload))
-        now = memoryview(scratch)[: len(payload)]
+        if len(scratch) < length:
+            scratch = bytearray(length)
+        now = memoryview(scratch)[:length]
         data.read_runs(_plain(table), now)
         found_there = frames.sums_of(table, now)
         if found_there == before:  # none of the runs is new
             continue
-        written = frames.sums_of(table, payload)
+        written = frames.sums_of(table, found.payload(position, length))
         if found_there == written:
             continue
         at = sums = 0
@@ -308,10 +360,11 @@ def redo(journal: Journal, data: File) -> None:
     To be called with the lock for writing, and nobody reading. Commits that had been applied before
     are left alone: what a process has written is there, even if it was killed a moment later.
     """
-    found = Findings(journal.path, journal.file)
     journal.catch_up()
-    _harden(found, journal.file)
-    _apply(found, [entry for entry in found.entries if entry.sequence > found.tail.applied], data)
+    with Findings(journal.path, journal.file) as found:
+        _harden(found, journal.file)
+        left = [entry for entry in found.entries if entry.sequence > found.tail.applied]
+        _apply(found, left, data)
     journal.mark_applied()
 
 
@@ -404,17 +457,13 @@ def _complete(files: Files, journal: str, data: File, force: bool) -> int:
     """Apply a journal of nobody alive, and remove it; return how many commits it held."""
     if not files.exists(journal):
         return 0
-    file = files.open(journal, "r+")
-    try:
-        found = Findings(journal, file)
+    with closing(files.open(journal, "r+")) as file, Findings(journal, file) as found:
         if found.entries:
             if not force:
                 require_fit(found, data)
             _harden(found, file)
             _apply(found, found.entries, data)
             data.sync()
-    finally:
-        file.close()
     _remove(files, journal)
     return len(found.entries)
 
@@ -562,8 +611,7 @@ def _require_committed(files: Files, path: str, journal: str) -> None:
     try:
         while True:
             try:
-                with _closing(files.open(journal, "r")) as file:
-                    found = Findings(journal, file)
+                with closing(files.open(journal, "r")) as file, Findings(journal, file) as found:
                     if not found.entries or (alone is False and found.marked):
                         return
                     if _shows_all(found, data):
@@ -729,8 +777,7 @@ def verify(path: str | bytes | os.PathLike[str], files: Files = OS) -> Report:
     try:
         if not files.exists(journal):
             return Report(name, journal, "no journal")
-        with _closing(files.open(journal, "r")) as file:
-            found = Findings(journal, file)
+        with closing(files.open(journal, "r")) as file, Findings(journal, file) as found:
             count = len(found.entries)
             if alone is False and found.marked:
                 return Report(name, journal, "in use", count)
