@@ -1,6 +1,8 @@
 /* Many pieces into a file: what is left after a short write goes on from there. */
 #include "mmk/scatter.h"
 
+#include <string.h>
+
 #include "os/disk.h"
 #include "os/os.h"
 
@@ -49,6 +51,20 @@ mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, co
         if (status != MMK_OK)
             return status;
         from += length;
+    }
+    return MMK_OK;
+}
+
+mmk_status mmk_runs_read(mmk_handle file, const mmk_run *runs, size_t count, void *data) {
+    char *to = data;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = (size_t)runs[i].length_bytes, done = 0;
+        mmk_status status = mmk_os_file_read(file, (uint64_t)runs[i].offset, to, length, &done);
+        if (status != MMK_OK)
+            return status;
+        /* Safety: `done` is at most `length`, and `data` holds the lengths of all runs. */
+        memset(to + done, 0, length - done);
+        to += length;
     }
     return MMK_OK;
 }

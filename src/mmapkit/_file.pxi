@@ -285,6 +285,39 @@ cdef class File:
         finally:
             PyBuffer_Release(&where)
 
+    def read_runs(self, runs, out):
+        """Read bytes from many places.
+
+        Parameters
+        ----------
+        runs : buffer of int64
+            Pairs of (offset in the file, length), in the machine's byte order.
+        out : writable buffer
+            Takes their bytes, one run's after the other's. Past the end of the file they are zeros.
+
+        Raises
+        ------
+        ValueError
+            If a run is negative, or the lengths do not add up to `out`'s.
+        """
+        cdef Py_buffer where, bytes_
+        cdef mmk_status status
+        PyObject_GetBuffer(runs, &where, PyBUF_CONTIG_RO)
+        try:
+            PyObject_GetBuffer(out, &bytes_, PyBUF_SIMPLE | PyBUF_WRITABLE)
+            try:
+                require_runs(&where, <uint64_t>bytes_.len)
+                self._enter("read it")
+                with nogil:
+                    status = mmk_runs_read(self.handle, <const mmk_run *>where.buf,
+                                           <size_t>where.len // sizeof(mmk_run), bytes_.buf)
+                    self._leave()
+                self._check(status, f"read {where.len // sizeof(mmk_run)} runs")
+            finally:
+                PyBuffer_Release(&bytes_)
+        finally:
+            PyBuffer_Release(&where)
+
     def resize(self, size):
         """Make the file `size` bytes long; what is new reads as zeros and has no blocks."""
         cdef uint64_t wanted = to_size(size, "size")

@@ -273,6 +273,7 @@ cdef extern from "mmk/scatter.h" nogil:
         size_t length_bytes
     mmk_status mmk_pieces_write(mmk_handle file, uint64_t offset, mmk_piece *pieces, size_t count)
     mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, const void *data)
+    mmk_status mmk_runs_read(mmk_handle file, const mmk_run *runs, size_t count, void *data)
 
 cdef extern from "os/disk.h" nogil:
     ctypedef struct mmk_identity:

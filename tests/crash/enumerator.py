@@ -140,6 +140,14 @@ class MemoryFile:
             self.write(offset, data[at : at + length])
             at += length
 
+    def read_runs(self, runs, out):
+        pairs = memoryview(runs).cast("B").cast("q")
+        parts = [
+            self.read(offset, length).ljust(length, b"\0")
+            for offset, length in zip(pairs[::2], pairs[1::2], strict=True)
+        ]
+        memoryview(out).cast("B")[:] = b"".join(parts)
+
     def resize(self, size):
         assert self.mode != "r"
         self._disk.add(Step("resize", self._inode, size))

@@ -22,4 +22,8 @@ mmk_status mmk_pieces_write(mmk_handle file, uint64_t offset, mmk_piece *pieces,
  * error, some of them may have been written. */
 mmk_status mmk_runs_write(mmk_handle file, const mmk_run *runs, size_t count, const void *data);
 
+/* Reads the bytes of runs that were measured, one run's after the other's, to `data`. What lies past
+ * the end of the file reads as zeros. */
+mmk_status mmk_runs_read(mmk_handle file, const mmk_run *runs, size_t count, void *data);
+
 #endif

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import struct
 import sys
+from functools import reduce
 from itertools import pairwise
+from operator import add, le, or_
 
 from mmapkit._journal import crc32c, sector_checksums
 from mmapkit.errors import JournalError
@@ -530,6 +532,30 @@ def frames_from(window: Window, slot: Slot, tail: Tail) -> Iterator[Frame]:
 def _checked_runs(table: bytes, size_after: int, size_before: int, rest: int, at: int) -> int:
     """Return how many bytes the checksums of the runs take; JournalError if the runs cannot be."""
     numbers = runs_of(table)
+    counted = _counted_at_once(numbers, min(size_after, size_before))
+    sums, payload = counted or _counted(numbers, size_after, size_before, at)
+    if not amounts_match(4 * sums + payload, rest):
+        raise _senseless(at, f"{payload} bytes of data and {sums} checksums in {rest} bytes")
+    return 4 * sums
+
+
+def _counted_at_once(numbers: tuple[int, ...], size: int) -> tuple[int, int] | None:
+    """Count the checksums and bytes of runs that are nothing special: whole sectors before the end
+    of the file. None for others."""
+    offsets, lengths = numbers[::2], numbers[1::2]
+    if not numbers or reduce(or_, numbers) & (SECTOR_BYTES - 1) or max(lengths) >= NEW:
+        return None
+    ends = list(map(add, offsets, lengths))
+    if min(lengths) == 0 or ends[-1] > size or not all(map(le, ends, offsets[1:])):
+        return None
+    payload = sum(lengths)
+    return payload // SECTOR_BYTES, payload
+
+
+def _counted(
+    numbers: tuple[int, ...], size_after: int, size_before: int, at: int
+) -> tuple[int, int]:
+    """Count those of any runs; JournalError, naming the first that cannot be."""
     sums = payload = end = 0
     for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
         length = marked & 0xFFFF_FFFF
@@ -540,9 +566,7 @@ def _checked_runs(table: bytes, size_after: int, size_before: int, rest: int, at
             sums += pieces_in(length)
         payload += length
         end = offset + length
-    if not amounts_match(4 * sums + payload, rest):
-        raise _senseless(at, f"{payload} bytes of data and {sums} checksums in {rest} bytes")
-    return 4 * sums
+    return sums, payload
 
 
 def same_generation(generation: int, wanted: int) -> bool:

@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from contextlib import closing as _closing
 
-from mmapkit._journal import crc32c, sector_checksums
+from mmapkit._journal import crc32c
 from mmapkit.durable import frames
 from mmapkit.durable.files import OS, SUFFIX, journal_path
 from mmapkit.durable.frames import SECTOR_BYTES, Window, runs_of
@@ -188,26 +188,30 @@ def _strange_sector(found: Findings, data: File, least: int) -> int | None:
     doubtful: dict[tuple[int, int], bytes] = {}
     scratch = bytearray()
     for number, (table, before, payload) in enumerate(found.parts()):
+        numbers = runs_of(table)
+        keys = list(zip(numbers[::2], numbers[1::2], strict=True))
+        if not keys or keys[0][0] >= least or not any(newest[key] == number for key in keys):
+            continue
         if len(scratch) < len(payload):
             scratch = bytearray(len(payload))
-        view = memoryview(scratch)
-        numbers = runs_of(table)
+        now = memoryview(scratch)[: len(payload)]
+        data.read_runs(_plain(table), now)
+        found_there = frames.sums_of(table, now)
+        if found_there == before:  # none of the runs is new
+            continue
+        written = frames.sums_of(table, payload)
+        if found_there == written:
+            continue
         at = sums = 0
-        for key in zip(numbers[::2], numbers[1::2], strict=True):
-            offset, length = key
-            if length >= frames.NEW:
-                at += length & _LENGTH
-                continue
-            sums_end = sums + 4 * frames.pieces_in(length)
-            if newest[key] == number and offset < least:
-                now = view[:length]
-                data.read_into(offset, now)
-                if now != payload[at : at + length]:
-                    checksums = sector_checksums(now)
-                    if checksums != before[sums:sums_end]:
-                        doubtful[key] = checksums
-            at += length
-            sums = sums_end
+        for key in keys:
+            count = 4 * frames.pieces_in(key[1] & _LENGTH)
+            if key[1] < frames.NEW:
+                seen = found_there[at : at + count]
+                known = (before[sums : sums + count], written[at : at + count])
+                if newest[key] == number and seen not in known:
+                    doubtful[key] = seen
+                sums += count
+            at += count
     if not doubtful:
         return None
     return _unexplained(found, doubtful, least)
@@ -322,7 +326,7 @@ def _shows_all(found: Findings, data: File) -> bool:
         for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
             for place, size in latest.get((number, offset), ()):
                 begin = at + place - offset
-                if data.read(place, size) != payload[begin : begin + size]:
+                if data.read(place, size) != bytes(payload[begin : begin + size]):
                     return False
             at += marked & _LENGTH
     return True
