@@ -154,47 +154,6 @@ def test_closing_under_readers_is_safe(file, pattern):
         assert not wrong
 
 
-@pytest.mark.skipif(WINDOWS, reason="no fork")
-def test_forked_child_closes_what_a_thread_was_using(tmp_path, run_python):
-    """Whoever was inside a call is not there in the child, where the file would stay open for ever,
-    and with it the locks."""
-    (tmp_path / "f").write_bytes(bytes(1 << 22))
-    run_python(
-        """
-import os, threading, warnings
-from mmapkit._native import File
-warnings.simplefilter("ignore")  # of threads and fork
-f = File("f", "r+")
-assert f.try_lock(0, 1, True)
-done = False
-
-def read():
-    buffer = bytearray(1 << 22)
-    while not done:
-        f.read_into(0, buffer)
-
-thread = threading.Thread(target=read, daemon=True)
-thread.start()
-for _ in range(30):
-    child = os.fork()
-    if child == 0:
-        number = f.fileno()
-        f.close()
-        try:
-            os.fstat(number)
-        except OSError:
-            os._exit(0)
-        os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
-done = True
-thread.join()
-assert f.size() == 1 << 22
-with File("f", "r+") as other:
-    assert not other.try_lock(0, 1, True)
-"""
-    )
-
-
 # --- what it is -----------------------------------------------------------------------------------
 
 
