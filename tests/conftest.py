@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, settings
 import mmapkit
 
 # Machines are shared and tests run in wheels builds: the same examples every time, no deadlines.
+# `--hypothesis-profile=thorough`, as in .ci/run, tries more of them.
 settings.register_profile(
-    "mmapkit",
+    "thorough",
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+settings.register_profile("mmapkit", settings.get_profile("thorough"), max_examples=30)
 settings.load_profile("mmapkit")
 
 

@@ -5,10 +5,12 @@ import pathlib
 import warnings
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 hypothesis_numpy = pytest.importorskip("hypothesis.extra.numpy")
@@ -86,7 +88,7 @@ def storable(dtype):
     return dtype.itemsize and dtype.subdtype is None and "c" not in str(dtype.descr)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     hypothesis_numpy.arrays(
         st.one_of(

@@ -111,6 +111,13 @@ EXPECTED = {
 }
 
 
+# What takes seconds: the larger part of them is what the rivals import.
+SLOW = {"arrays", "passes", "search"}
+TOPICS = [
+    pytest.param(topic, marks=pytest.mark.slow) if topic in SLOW else topic for topic in EXPECTED
+]
+
+
 @pytest.fixture
 def run(monkeypatch):
     """`python -m benchmarks`, in this process, with the package that is being tested."""
@@ -124,7 +131,7 @@ def run(monkeypatch):
     return main
 
 
-@pytest.mark.parametrize("topic", EXPECTED)
+@pytest.mark.parametrize("topic", TOPICS)
 def test_topic_checks_every_answer_and_writes_its_rows(run, topic, tmp_path, capsys):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -157,7 +164,7 @@ def test_topic_checks_every_answer_and_writes_its_rows(run, topic, tmp_path, cap
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("installed", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_rival_that_is_not_installed_is_reported_as_skipped(run, tmp_path, monkeypatch, installed):
     libraries = {"h5py": "h5py.Dataset", "zarr": "zarr.Array"}
     for library in libraries:

@@ -203,6 +203,29 @@ def test_ctrl_c_ends_waiting_and_leaves_no_lock(opened, begin):
     assert all(third.try_exclusive(kind) for kind in KINDS)
 
 
+class NoLocks:
+    """A file on a filesystem without locks."""
+
+    path = "/somewhere/file"
+    closed = False
+
+    def try_lock(self, *_):
+        raise mmapkit.UnsupportedError(95, "no locks here", self.path)
+
+    def unlock(self, *_):
+        pytest.fail("unlocks what was not locked")
+
+    def _close_in_child(self):
+        pass
+
+
+@pytest.mark.parametrize("begin", [begin_writing, begin_reading, begin_applying])
+def test_a_filesystem_without_locks_is_an_error_at_once(begin):
+    with pytest.raises(mmapkit.UnsupportedError) as caught:
+        begin(Locks(NoLocks()), None)
+    assert caught.value.filename == "/somewhere/file"
+
+
 # --- death ----------------------------------------------------------------------------------------
 
 
@@ -246,6 +269,45 @@ def test_a_forked_child_neither_unlocks_nor_holds(opened):
             os.close(descriptor)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@needs_fork
+def test_a_child_does_not_keep_locks_that_were_in_use(opened):
+    """Forked while another thread is inside a call: it never returns there."""
+    stay, end = os.pipe()
+    ready, tell = os.pipe()
+    children = []
+    for _ in range(10):
+        parent = opened()
+        assert parent.try_exclusive(WRITER)
+        stop = threading.Event()
+
+        def work(file=parent.file, stop=stop):
+            while not stop.is_set():
+                file.sync()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            os.close(end)
+            os.write(tell, b"x")
+            os.read(stay, 1)
+            os._exit(0)
+        os.read(ready, 1)
+        children.append(child)
+        stop.set()
+        thread.join()
+        parent.close()
+        other = opened()
+        assert other.try_exclusive(WRITER)
+        other.close()
+    os.close(end)
+    for child in children:
+        os.waitpid(child, 0)
+    for descriptor in (stay, ready, tell):
+        os.close(descriptor)
 
 
 # --- one writer, in turn --------------------------------------------------------------------------

@@ -30,7 +30,13 @@ def test_every_example_is_listed_and_tested():
     assert [name for name in names if f"]({name}.py)" not in text] == []
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
+SLOW = {"torch_dataset"}  # to import torch takes seconds, in each of its workers
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in LIBRARIES],
+)
 def test_example_runs_and_finds_its_answer_correct(name, tmp_path):
     for library in LIBRARIES[name]:
         need(library)

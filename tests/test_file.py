@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -438,3 +439,99 @@ def test_an_open_file_can_be_renamed_and_removed(file, tmp_path):
         os.replace(file, tmp_path / "elsewhere")
         f.write(0, b"still")
         os.remove(tmp_path / "elsewhere")
+
+
+# --- errors of the system -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_errors(file, run_python):
+    """Run a script in which system calls on the file fail: strace puts the errors in."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("needs strace")
+
+    def run(script, *injections):
+        found = str(Path(sys.modules["mmapkit"].__file__).parents[1])
+        command = [strace, "-f", "-qq", "-o", os.devnull, "-P", str(file)]
+        for one in injections:
+            command += ["-e", f"inject={one}"]
+        head = "import errno, sys\nfrom mmapkit import UnsupportedError\n"
+        head += "from mmapkit._native import File\nf = File(sys.argv[1], 'r+')\n"
+        ended = subprocess.run(
+            [*command, sys.executable, "-c", head + script, str(file)],
+            env={**os.environ, "PYTHONPATH": found},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        if "PTRACE" in ended.stderr or "not permitted" in ended.stderr:
+            pytest.skip("may not trace here")
+        assert ended.returncode == 0, ended.stderr
+
+    return run
+
+
+@pytest.mark.skipif(not LINUX, reason="strace")
+@pytest.mark.parametrize("error", ["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EINVAL"])
+def test_filesystem_without_locks(with_errors, error):
+    with_errors(
+        """
+try:
+    f.try_lock(2**62, 1, True)
+except UnsupportedError as error:
+    assert error.filename == f.path and "no locks" in str(error), error
+else:
+    raise AssertionError
+""",
+        f"fcntl:error={error}:when=2+",  # the first asks for the file's flags
+    )
+
+
+@pytest.mark.skipif(not LINUX, reason="strace")
+@pytest.mark.parametrize("error", ["EAGAIN", "EACCES"])
+def test_both_words_for_a_locked_range(with_errors, error):
+    with_errors("assert f.try_lock(0, 1, True) is False", f"fcntl:error={error}:when=2")
+
+
+@pytest.mark.skipif(not LINUX, reason="strace")
+def test_interrupted_calls_go_on(with_errors):
+    calls = ("pread64", "pwrite64", "pwritev", "fdatasync", "ftruncate", "fallocate", "fcntl")
+    with_errors(
+        """
+f.write(0, b"ab", b"cd")
+f.write_runs(memoryview(bytes(8) + (2).to_bytes(8, sys.byteorder)), b"AB")
+assert f.read(0, 4) == b"ABcd"
+f.resize(100)
+f.allocate(0, 1000)
+f.sync()
+assert f.try_lock(0, 1, True)
+""",
+        *(f"{call}:error=EINTR:when={2 if call == 'fcntl' else 1}" for call in calls),
+    )
+
+
+@pytest.mark.skipif(not LINUX, reason="strace")
+@pytest.mark.parametrize(
+    ("call", "statement"),
+    [
+        ("pwritev", "f.write(0, b'a', b'b')"),
+        ("pwrite64", "f.write_runs(memoryview(bytes(8) + (1).to_bytes(8, sys.byteorder)), b'A')"),
+        ("pread64", "f.read(0, 10)"),
+        ("fdatasync", "f.sync()"),
+        ("ftruncate", "f.resize(1)"),
+        ("fallocate", "f.allocate(0, 10)"),
+    ],
+)
+def test_errors_name_the_file(with_errors, call, statement):
+    with_errors(
+        f"""
+try:
+    {statement}
+except OSError as error:
+    assert (error.errno, error.filename) == (errno.EIO, f.path), error
+else:
+    raise AssertionError
+""",
+        f"{call}:error=EIO",
+    )

@@ -3,10 +3,12 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 
@@ -285,7 +287,7 @@ def attempt(path, content):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@settings(max_examples=100)
+@examples(100)
 @given(header=headers, version=st.sampled_from([(1, 0), (2, 0), (3, 0)]), data=st.binary())
 def test_made_up_headers(tmp_path_factory, header, version, data):
     path = tmp_path_factory.getbasetemp() / "made up.npy"
@@ -293,7 +295,7 @@ def test_made_up_headers(tmp_path_factory, header, version, data):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@settings(max_examples=100)
+@examples(100)
 @given(st.data())
 def test_flipped_bytes_of_real_files(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "flipped.npy"
@@ -306,7 +308,7 @@ def test_flipped_bytes_of_real_files(tmp_path_factory, data):
     attempt(path, bytes(content))
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.binary(max_size=200))
 def test_random_bytes_after_the_magic(tmp_path_factory, data):
     attempt(tmp_path_factory.getbasetemp() / "random.npy", b"\x93NUMPY" + data)

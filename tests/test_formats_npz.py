@@ -8,10 +8,12 @@ import struct
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 hypothesis_numpy = pytest.importorskip("hypothesis.extra.numpy")
@@ -450,7 +452,7 @@ def require_harmless(path, load):
             d.verify()
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.integers(0, 3), st.integers(0, 2**32), st.booleans())
 def test_mutated_archives_never_crash(tmp_path_factory, archives, which, seed, load):
     path = tmp_path_factory.getbasetemp() / "mutated.npz"
@@ -485,7 +487,7 @@ def test_numpy_reads_what_we_write(path, aligned):
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.dictionaries(
         st.text(min_size=1, max_size=8).filter(lambda text: text.isidentifier()),

@@ -7,10 +7,12 @@ import struct
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 
@@ -378,7 +380,7 @@ def has_duplicates(content):
     return any(found)
 
 
-@settings(max_examples=600)
+@examples(600)
 @given(st.integers(0, 2**32))
 def test_mutated_files_are_taken_as_the_reference_takes_them(tmp_path_factory, seed):
     pytest.importorskip("safetensors")
@@ -392,7 +394,7 @@ def test_many_mutated_files_are_taken_as_the_reference_takes_them(tmp_path):
         compare_with_reference(tmp_path / "mutated", mutated(seed))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.integers(0, 2**32))
 def test_mutated_files_never_lead_outside(tmp_path_factory, seed):
     path = tmp_path_factory.getbasetemp() / "outside.safetensors"

@@ -4,10 +4,12 @@ import asyncio
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 gathering = pytest.importorskip("mmapkit.gather")
@@ -58,7 +60,7 @@ def _saved(tmp_path, data):
     return path
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.data())
 def test_any_layout(tmp_path_factory, data):
     shape = tuple(data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=4)))

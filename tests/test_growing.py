@@ -10,10 +10,12 @@ import threading
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 npy = pytest.importorskip("mmapkit.formats.npy")
@@ -256,7 +258,7 @@ def test_a_closed_array_says_so(path):
 
 
 @given(st.lists(st.integers(0, 40), max_size=12), st.sampled_from(["<i4", ">f8", "u1"]))
-@settings(max_examples=30)
+@examples(30)
 def test_any_sequence_of_lengths(tmp_path_factory, lengths, dtype):
     path = tmp_path_factory.mktemp("grow") / "a.npy"
     oracle = np.empty((0, 3), dtype)

@@ -3,10 +3,12 @@
 import array
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 SIZE = 300
 
@@ -94,7 +96,7 @@ def test_slice_of_a_read_only_mapping_is_read_only(file):
 slices = st.slices(SIZE)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(slices)
 def test_slices_are_those_of_a_bytearray(key):
     oracle = bytearray(i % 251 for i in range(SIZE))
@@ -103,7 +105,7 @@ def test_slices_are_those_of_a_bytearray(key):
         assert bytes(m[key]) == bytes(oracle[key])
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(slices, st.binary(max_size=SIZE))
 def test_slice_stores_are_those_of_a_bytearray(key, data):
     oracle = bytearray(i % 251 for i in range(SIZE))
@@ -282,7 +284,7 @@ def mapping_step(m, step):
     return getattr(m, name)(first, *rest) or 0
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(steps)
 def test_copies_are_those_of_a_bytearray(program):
     oracle = bytearray(SIZE)

@@ -4,10 +4,12 @@ import os
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 PAGE = mk.page_size()
 BACKENDS = ["map", "read"]
@@ -31,7 +33,7 @@ def test_growing_and_shrinking_follows_a_bytearray(file, pattern, backend, reser
     assert file.read_bytes() == pattern[:offset] + oracle
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     sizes=st.lists(st.integers(0, 5 * PAGE), min_size=1, max_size=8),
     reserve=st.sampled_from([None, 2 * PAGE, 8 * PAGE]),

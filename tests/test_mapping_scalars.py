@@ -5,10 +5,12 @@ import struct
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 ORDERS = ["", "@", "=", "<", ">", "!"]
 INTEGERS = "bBhHiIlLqQ"
@@ -36,7 +38,7 @@ def same(left, right):
     return type(left) is type(right) and (both_nan or left == right)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(raw=st.binary(min_size=8, max_size=8), offset=st.integers(0, 20))
 def test_load_and_store_agree_with_struct(raw, offset):
     with mk.anonymous(64) as m:

@@ -7,10 +7,12 @@ import pickle
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 ragged = pytest.importorskip("mmapkit.ragged")
@@ -132,7 +134,7 @@ def test_strings_have_no_item_shape(place):
 
 
 @given(st.lists(st.lists(st.lists(st.integers(-9, 9), max_size=5), max_size=4), max_size=5))
-@settings(max_examples=30)
+@examples(30)
 def test_any_rows_in_any_batches(tmp_path_factory, batches):
     place = tmp_path_factory.mktemp("ragged") / "r"
     with mk.create_ragged(place, "i2") as r:

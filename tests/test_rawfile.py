@@ -5,10 +5,12 @@ import os
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 SIZE = 100
 
@@ -89,7 +91,7 @@ def perform(f, name, *args):
         return ValueError
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(operations)
 def test_it_agrees_with_bytes_io(program):
     content = bytes(b"ab\ncd\n\nefgh"[i % 11] for i in range(SIZE))

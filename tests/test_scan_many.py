@@ -174,7 +174,7 @@ def test_interrupt_ends_a_call_early():
 
 
 def test_threads_share_needles():
-    text = b"xaxbxcx" * 50_000
+    text = b"xaxbxcx" * 10_000
     needles = _scan.Needles([b"a", b"bx", b"cxx"])
     results = []
 

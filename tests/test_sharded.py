@@ -6,10 +6,12 @@ import pickle
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 
@@ -127,7 +129,7 @@ def test_setting_wrong_shapes(s):
             s[[[1, 2]]] = 0
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.data())
 def test_any_slice(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("shards")

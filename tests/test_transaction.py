@@ -249,6 +249,28 @@ def test_transactions_do_not_nest(path):
             private.transaction()
 
 
+def test_mapping_is_not_closed_under_a_transaction(path):
+    m = mk.open(path, "r+")
+    with m.transaction() as private:
+        private[0] = 1
+        with pytest.raises(BufferError, match="a transaction on it is open"):
+            m.close()
+    assert m[0] == 1
+    m.close()
+
+
+def test_exception_closes_a_mapping_whose_transaction_was_forgotten(path):
+    with pytest.raises(KeyError), mk.open(path, "r+") as m:  # noqa: PT012
+        tx = m.transaction()
+        tx.begin()[0] = 1
+        raise KeyError
+    tx.rollback()
+    assert path.read_bytes()[0] == 0
+    with mk.open(path, "r+") as m, m.transaction() as private:
+        private[0] = 2
+    assert path.read_bytes()[0] == 2
+
+
 def test_forgotten_transaction_is_rolled_back_with_a_warning(path):
     with mk.open(path, "r+") as m:
         tx = m.transaction()
@@ -428,7 +450,9 @@ def holder(path):
     yield child
     if child.poll() is None:
         child.kill()
-    child.communicate()
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
 
 
 def test_second_process_gives_up_and_names_the_first(path, holder):
@@ -442,7 +466,7 @@ def test_second_process_gives_up_and_names_the_first(path, holder):
 
 def test_second_process_waits(path, holder):
     with mk.open(path, "r+") as m:
-        threading.Timer(0.1, lambda: holder.communicate("\n")).start()
+        threading.Timer(0.1, lambda: print(file=holder.stdin, flush=True)).start()
         with m.transaction(timeout=60) as private:
             assert private[0] == 99
 

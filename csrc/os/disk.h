@@ -31,6 +31,10 @@ mmk_status mmk_os_file_blocks(mmk_handle file, uint64_t *allocated_bytes);
 mmk_status mmk_os_file_sync_data(mmk_handle file);
 /* The names in a directory to the medium. Nothing where the filesystem does so by itself. */
 mmk_status mmk_os_directory_sync(const mmk_path_char *path);
+/* What a name stands for; of a symbolic link, the link itself. */
+typedef enum { MMK_NAME_FREE, MMK_NAME_TAKEN, MMK_NAME_LINK } mmk_name;
+/* MMK_NAME_FREE also where it cannot be found out. */
+mmk_name mmk_os_name_look(const mmk_path_char *path);
 /* Writes pieces one after the other, 1 to MMK_OS_PIECES of them, none empty; perhaps fewer bytes
  * than there are, but at least one. */
 mmk_status mmk_os_file_write_some(mmk_handle file, uint64_t offset, const mmk_piece *pieces,

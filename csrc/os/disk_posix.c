@@ -34,6 +34,13 @@ mmk_status mmk_os_directory_sync(const mmk_path_char *path) {
     return status == EINVAL || status == ENOTSUP ? MMK_OK : status;
 }
 
+mmk_name mmk_os_name_look(const mmk_path_char *path) {
+    struct stat found;
+    if (lstat(path, &found) != 0)
+        return MMK_NAME_FREE;
+    return S_ISLNK(found.st_mode) ? MMK_NAME_LINK : MMK_NAME_TAKEN;
+}
+
 static bool means_no_locks(int code) {
     return code == ENOLCK || code == EOPNOTSUPP || code == ENOTSUP || code == ENOSYS ||
            code == EINVAL;

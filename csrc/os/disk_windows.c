@@ -44,6 +44,13 @@ mmk_status mmk_os_directory_sync(const mmk_path_char *path) {
     return MMK_OK;
 }
 
+mmk_name mmk_os_name_look(const mmk_path_char *path) {
+    DWORD found = GetFileAttributesW(path);
+    if (found == INVALID_FILE_ATTRIBUTES)
+        return MMK_NAME_FREE;
+    return found & FILE_ATTRIBUTE_REPARSE_POINT ? MMK_NAME_LINK : MMK_NAME_TAKEN;
+}
+
 /* WriteFileGather() takes whole pages of files without a cache only. */
 mmk_status mmk_os_file_write_some(mmk_handle file, uint64_t offset, const mmk_piece *pieces,
                                   size_t count, size_t *done) {

@@ -14,6 +14,8 @@
 /* One system call moves at most this much on Linux (0x7ffff000), INT_MAX on macOS. */
 #define MOST_IO_BYTES ((size_t)1 << 30)
 
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
+
 size_t mmk_os_page_bytes(void) {
     static size_t page_bytes;
     if (page_bytes == 0)
@@ -174,6 +176,10 @@ mmk_status mmk__os_map_at(const mmk_source *source, void *at, size_t length_byte
     int flags = extra_flags | (at != NULL ? MAP_FIXED : 0);
     bool anonymous = source->file == MMK_NO_HANDLE;
     flags |= anonymous || source->is_private ? MAP_PRIVATE : MAP_SHARED;
+    /* Only what is changed takes memory: otherwise Linux refuses to map a file larger than what
+     * there is (proc(5), overcommit_memory). */
+    if (!anonymous && source->is_private)
+        flags |= MAP_NORESERVE;
     void *mapped = mmap(at, length_bytes, mmk__os_protection(source->protection),
                         flags | (anonymous ? MAP_ANONYMOUS : 0), anonymous ? -1 : (int)source->file,
                         anonymous ? 0 : (off_t)source->offset);

@@ -1,6 +1,13 @@
 """mmapkit: memory mapping for Python and numpy that survives what happens to the file."""
 
-from mmapkit.errors import FormatError, MappingFault, UnraisedFaultWarning, UnsupportedError
+from mmapkit.errors import (
+    FormatError,
+    JournalError,
+    MappingFault,
+    RecoveryNeeded,
+    UnraisedFaultWarning,
+    UnsupportedError,
+)
 from mmapkit.faults import disable_guard, enable_guard, guard_enabled
 from mmapkit.mapping import (
     Mapping,
@@ -17,6 +24,7 @@ TYPE_CHECKING = False  # importing typing would cost more than all of this packa
 if TYPE_CHECKING:
     from mmapkit.array import MappedArray, create_array, open_array
     from mmapkit.collection import MappedArrays, open_arrays
+    from mmapkit.durable.recovery import recover
     from mmapkit.formats.registry import register_format
     from mmapkit.passes.parallel import map_blocks
     from mmapkit.passes.running import Blocks
@@ -50,6 +58,8 @@ __all__ = [
     "RaggedArray",
     "open_ragged",
     "create_ragged",
+    # durability
+    "recover",
     # text
     "find",
     "rfind",
@@ -76,6 +86,8 @@ __all__ = [
     "UnraisedFaultWarning",
     "UnsupportedError",
     "FormatError",
+    "JournalError",
+    "RecoveryNeeded",
     "enable_guard",
     "disable_guard",
     "guard_enabled",
@@ -108,6 +120,7 @@ _LAZY = {
     "RaggedArray": "ragged",
     "open_ragged": "ragged",
     "create_ragged": "ragged",
+    "recover": "durable.recovery",
 }
 
 

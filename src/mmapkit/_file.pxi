@@ -24,6 +24,10 @@ cdef extern from *:
     static int mmk_py_users_shut(mmk_py_users *users) {
         return atomic_fetch_or(&users->count, 1) == 0;
     }
+    /* In a forked child, where whoever was inside never leaves; true if the handle is open. */
+    static int mmk_py_users_forget(mmk_py_users *users) {
+        return atomic_exchange(&users->count, 1) != 1;
+    }
     static int mmk_py_users_closed(mmk_py_users *users) {
         return (int)(atomic_load(&users->count) & 1);
     }
@@ -33,6 +37,7 @@ cdef extern from *:
     bint users_enter "mmk_py_users_enter"(mmk_py_users *users) noexcept nogil
     bint users_leave "mmk_py_users_leave"(mmk_py_users *users) noexcept nogil
     bint users_shut "mmk_py_users_shut"(mmk_py_users *users) noexcept nogil
+    bint users_forget "mmk_py_users_forget"(mmk_py_users *users) noexcept nogil
     bint users_closed "mmk_py_users_closed"(mmk_py_users *users) noexcept nogil
 
 _FILE_MODES = {
@@ -128,6 +133,11 @@ cdef class File:
         if self.opened and users_shut(&self.users):
             with nogil:
                 mmk_os_file_close(self.handle)
+
+    def _close_in_child(self):
+        """Close after a fork, though other threads of the parent were inside calls."""
+        if self.opened and users_forget(&self.users):
+            mmk_os_file_close(self.handle)
 
     def fileno(self):
         """Return the descriptor (on Windows the handle), valid until the file is closed."""
@@ -455,3 +465,30 @@ def sync_directory(path):
         PyMem_Free(name)
     if status != MMK_OK:
         raise _errors.translate(status, "sync the directory", found)
+
+
+cdef mmk_name look_at(str path) except *:
+    cdef mmk_path_char *name = mmk_py_path(path)
+    cdef mmk_name found = mmk_os_name_look(name)
+    PyMem_Free(name)
+    return found
+
+
+def name_beside(file, str suffix, beneath=None):
+    """Return the path of a file, if there is one called like it with a suffix, beside the file that
+    a symbolic link leads to; else None. Cheap, for it is asked before every opening by path."""
+    path = path_of(file)
+    if path is None:
+        return None
+    try:
+        if beneath is not None:
+            path = _os.path.join(_os.fsdecode(beneath), path)
+        if look_at(path + suffix) == MMK_NAME_FREE:
+            if look_at(path) != MMK_NAME_LINK:
+                return None
+            path = _os.path.realpath(path)
+            if look_at(path + suffix) == MMK_NAME_FREE:
+                return None
+    except ValueError:  # no file name: opening will say so
+        return None
+    return path

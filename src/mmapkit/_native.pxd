@@ -128,6 +128,7 @@ cdef extern from "mmk/region.h" nogil:
     ctypedef struct mmk_region:
         unsigned char *data
         size_t size_bytes
+        size_t extent_bytes
         mmk_file file
         mmk_mode mode
         mmk_backend backend
@@ -281,6 +282,11 @@ cdef extern from "os/disk.h" nogil:
     mmk_status mmk_os_file_identify(mmk_handle file, mmk_identity *identity)
     mmk_status mmk_os_file_blocks(mmk_handle file, uint64_t *allocated_bytes)
     mmk_status mmk_os_file_sync_data(mmk_handle file)
+    ctypedef enum mmk_name:
+        MMK_NAME_FREE
+        MMK_NAME_TAKEN
+        MMK_NAME_LINK
+    mmk_name mmk_os_name_look(const mmk_path_char *path)
     mmk_status mmk_os_directory_sync(const mmk_path_char *path)
     mmk_status mmk_os_file_lock(mmk_handle file, uint64_t offset, uint64_t length_bytes,
                                 bint exclusive, c_bool *obtained)

@@ -284,6 +284,7 @@ cdef class Region(Visited):
     cdef readonly object path
     cdef readonly str mode
     cdef public object _ledger  # of transactions: is told of flush and close; None without any
+    cdef bint watches_views
     cdef public object _reader  # of reading(): goes when it is closed; None without any
 
     # --- life ---------------------------------------------------------------------------------
@@ -482,6 +483,8 @@ cdef class Region(Visited):
         lost = None
         if not self.opened:
             return
+        if self._ledger is not None and not defer:
+            self._ledger.require_no_transaction(self)
         if not mmk_region_closed(&self.c):
             self._look_for_truncation()
             if self.c.backend == MMK_BACKEND_READ and not self.c.lost_writes:
@@ -748,7 +751,17 @@ cdef class Region(Visited):
             raise
 
     def __releasebuffer__(self, Py_buffer *view):
+        if self.watches_views and mmk_region_exports(&self.c) == 1:
+            self.watches_views = False
+            self._last_view_goes()
         mmk_region_unexport(&self.c)
+
+    def _watch_views(self):
+        """Call `_last_view_goes()` when that happens, while its memory is there yet."""
+        self.watches_views = True
+
+    def _last_view_goes(self):
+        pass
 
     cdef const unsigned char *_enter(self, size_t *size) except NULL:
         ensure_guard()
@@ -1616,6 +1629,21 @@ cdef class Region(Visited):
                     mmk_region_unpin(&base.c)
         finally:
             mmk_region_unpin(&self.c)
+        try:
+            return PyBytes_FromStringAndSize(<char *>changes.runs,
+                                             <Py_ssize_t>(changes.count * sizeof(mmk_run)))
+        finally:
+            free(changes.runs)
+
+    def _late_changes(self, str method not None):
+        """The same of a closed mapping, of which a view is alive."""
+        cdef mmk_changes changes
+        cdef mmk_status status
+        cdef int number = _CHANGES.index(method)
+        self.c.size_bytes = self.c.extent_bytes
+        status = mmk_region_changes(&self.c, <mmk_changes_method>number, NULL, &changes)
+        self.c.size_bytes = 0
+        self._raise(status, f"find changes by {method!r}")
         try:
             return PyBytes_FromStringAndSize(<char *>changes.runs,
                                              <Py_ssize_t>(changes.count * sizeof(mmk_run)))

@@ -553,10 +553,6 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
         self._require_open()
         self.mapping.snapshot(path, overwrite=overwrite)
 
-    def _over(self, mapping: Mapping) -> MappedArray:
-        """The same array in another mapping of the same bytes."""
-        return MappedArray(mapping, self._layout)
-
     # --- many rows at once --------------------------------------------------------------------
 
     def gather(

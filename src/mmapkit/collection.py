@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Dict
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from mmapkit.array import MappedArray, open_array
+from mmapkit.closing import Closing
 from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import registry
 from mmapkit.formats.format import Contents, Format, Member, Source
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MappedArrays", "open_arrays"]
 
 
-class MappedArrays(Dict[Any, MappedArray]):
+class MappedArrays(Closing, Dict[Any, MappedArray]):
     """Arrays by name, as a dict that cannot be changed. Made by `open_arrays()`.
 
     Each `MappedArray` is made when it is first asked for, and the same one is returned until it is
@@ -203,20 +204,6 @@ class MappedArrays(Dict[Any, MappedArray]):
             self._closed = True
             if lost is not None:
                 raise lost
-
-    def __enter__(self) -> Self:
-        """Return the arrays."""
-        self._require_open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close; with live views while an exception is under way, close with the last of them."""
-        self.close(defer=error is not None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by reference: path and mode."""

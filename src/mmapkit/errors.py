@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FormatError",
     "JournalError",
+    "LateStoreWarning",
     "MappingFault",
     "RecoveryNeeded",
     "UnraisedFaultWarning",
@@ -102,6 +103,10 @@ class RecoveryNeeded(OSError):
 
     ``filename`` is the file. `mmapkit.recover()` or opening it with mode ``"r+"`` completes it.
     """
+
+
+class LateStoreWarning(RuntimeWarning):
+    """A view that was kept after the end of its transaction was stored into: that is in no file."""
 
 
 class UnraisedFaultWarning(RuntimeWarning):

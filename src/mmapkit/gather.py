@@ -15,9 +15,10 @@ import numpy.typing as npt
 from mmapkit._native import find_bad_row, page_size
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
+from mmapkit.pools import full_pool, result_of
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from mmapkit.array import MappedArray
     from mmapkit.mapping import Mapping
@@ -178,10 +179,13 @@ def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
     threads = min(count_cores(), MAX_THREADS, count - tried)
     cuts = [tried + (count - tried) * i // threads for i in range(threads + 1)]
     interrupt = bytearray(1)
-    parts = [_pool().submit(part, *cut, interrupt) for cut in itertools.pairwise(cuts)]
+    pool = _pool()
+    parts: list[Future[None]] = []
     try:
+        for cut in itertools.pairwise(cuts):
+            parts.append(pool.submit(part, *cut, interrupt))
         for one in parts:
-            one.result()
+            result_of(one)
     finally:  # they write into the caller's memory
         interrupt[0] = 1
         wait_for(parts)
@@ -190,9 +194,7 @@ def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
     """Threads of this process: making one anew costs as much as copying thousands of rows."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(MAX_THREADS, "mmapkit-gather")
+    return full_pool(min(count_cores(), MAX_THREADS), "mmapkit-gather")
 
 
 if hasattr(os, "register_at_fork"):

@@ -420,6 +420,8 @@ class Growth:
         if old.backend == "read" and old.writable:
             old.flush(level="os")
         new = _reopened(old, size, max(room, size))
+        if old._ledger is not None:  # there were transactions, which closing the array ends
+            old._ledger.move(old, new)
         self._mapping, self._room_bytes = new, new._capacity
         array._show(new, array._layout)
         # Not closed: another thread, or a pass, may be using it. It goes with its last user.

@@ -10,6 +10,7 @@ from mmapkit._native import (
     Reservation,
     Span,
     allocation_granularity,
+    name_beside,
     page_size,
     require_advice,
     supported_advice,
@@ -48,6 +49,8 @@ __all__ = [
 
 _WRITE, _CREATE, _EXCLUSIVE = 1, 2, 4  # mmk/file.h
 _READ_MODE, _WRITE_MODE, _COPY_MODE = 0, 1, 2  # mmk/region.h
+
+JOURNAL_SUFFIX: Final = ".mmapkit-journal"
 
 # mode -> how the file is opened, how it is mapped
 _MODES: Final = {
@@ -500,6 +503,10 @@ def open(
         The system's error, with the file name; ENOSPC leaves no file behind that was not there.
     UnsupportedError
         If this OS does not offer an option.
+    RecoveryNeeded
+        If a commit to the file was interrupted, for modes that only read; the others complete it.
+    JournalError
+        If a journal lies beside the file that is damaged or belongs to another.
     ValueError
         If offset and length lie past the end of the file, or a value makes no sense.
 
@@ -524,6 +531,7 @@ def open(
         require_advice(advice)
         if how & _CREATE and advice not in supported_advice():  # before there is a file to remove
             raise UnsupportedError(errno.ENOTSUP, f"not supported here: advice {advice!r}")
+    see_to_journal(file, mode, beneath)
     mapping = Mapping.__new__(Mapping)
     mapping._open(
         file, mode, how, kind, offset, length, size, reserve, populate, sparse, backend, beneath
@@ -537,6 +545,23 @@ def open(
             mapping.close()
             raise
     return mapping
+
+
+def see_to_journal(file: object, mode: str, beneath: str | os.PathLike[str] | None = None) -> None:
+    """Have an interrupted commit completed before a file is opened by its path, in some mode; the
+    mode ``"w+"`` also stands for replacing the file by another."""
+    path = name_beside(file, JOURNAL_SUFFIX, beneath)
+    if path is None:
+        return
+    if beneath is not None:
+        import os
+
+        root = os.path.join(os.path.realpath(beneath), "")
+        if not os.path.realpath(path).startswith(root):
+            return  # opening it will be refused
+    from mmapkit.durable.recovery import before_open
+
+    before_open(path, mode)
 
 
 class Descriptor:

@@ -14,6 +14,7 @@ import numpy as np
 from mmapkit.array import _raise_if_any_lost
 from mmapkit.errors import MappingFault
 from mmapkit.formats import npy, npz
+from mmapkit.mapping import see_to_journal
 from mmapkit.views import storable_dtype
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def save_npz(
         nothing is written then.
     OSError
         ENOSPC if the disk is full; no file is left behind, and one of that name stays as it was.
-        On Windows, also if one of that name is mapped.
+        On Windows, also if one of that name is mapped. EBUSY if others have transactions on it.
     MappingFault
         If bytes of a mapped array were lost.
 
@@ -79,6 +80,7 @@ def save_npz(
         raise ValueError(f"the array given without a name would be called {name!r}, as another is")
     given |= arrays
     found = {name: _checked(name, array) for name, array in given.items()}
+    see_to_journal(path, "w+")
     with _replacing(os.path.realpath(os.fsdecode(path))) as file:
         npz.write(
             file,

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from mmapkit.durable import recovery
+from mmapkit.durable.journal import Journal
 from mmapkit.errors import RecoveryNeeded
 
-from .enumerator import Disk, MemoryFiles, crashes
+from .enumerator import Disk, MemoryFiles, apply_step, crashes
 from .workloads import JOURNAL, PATH, WORKLOADS, recorded
 
 
@@ -23,6 +24,16 @@ class Result:
     @property
     def wrong(self):
         return len(self.torn) + len(self.lost) + len(self.failed)
+
+    def __add__(self, other):
+        return Result(
+            self.states + other.states,
+            self.nested + other.nested,
+            self.torn + other.torn,
+            self.lost + other.lost,
+            self.failed + other.failed,
+            self.sites | other.sites,
+        )
 
     def __str__(self):
         return (
@@ -85,9 +96,7 @@ def run(workloads=WORKLOADS, *, limit=None, nested_every=7, skipped=frozenset(),
         result.sites |= disk.sites
         history = {step.note for step in disk.log if step.kind == "note" and step.note}
         history = {content for note in history for content in note}
-        tried = 0
-        for allowed, state in crashes(start, disk.log, **how):
-            tried += 1
+        for tried, (allowed, state) in enumerate(crashes(start, disk.log, **how), 1):
             if limit is not None and tried > limit:
                 break
             where = (workload.__name__, tried)
@@ -107,3 +116,32 @@ def crash_recovery(result, where, state, first, allowed, history, skipped):
     for number, (_, again) in enumerate(crashes(state, first.log, subsets=1, most_single=4)):
         result.nested += 1
         check(result, (*where, number), again, (wanted,), history, skipped)
+
+
+def deaths(workloads=WORKLOADS):
+    """Let the process die, and nothing else, after each step, while another one lives: that one
+    redoes what is left, and then everybody sees old or new."""
+    result = Result()
+    for workload in workloads:
+        start, disk = recorded(workload)
+        state, note, opened = start.copy(), None, False
+        for number, step in enumerate(disk.log):
+            if step.kind == "note":
+                note = step.note
+                continue
+            if step.kind in ("sync", "folder"):
+                continue
+            apply_step(state, step)
+            opened = opened or step.kind == "rename"
+            if not opened or JOURNAL not in state.names or note is None:
+                continue
+            result.states += 1
+            now = Disk(state)
+            files = MemoryFiles(now)
+            data = files.open(PATH, "r+")
+            journal = Journal.open(files, JOURNAL, data)
+            if not journal.applied:
+                recovery.redo(journal, data)
+            if content_of(now) not in note:
+                result.torn.append((workload.__name__, number))
+    return result

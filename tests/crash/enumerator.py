@@ -4,6 +4,8 @@ What a crash leaves is decided by these rules, which are no stricter than what f
 
 - What was synced is there. Of what was written since, each sector of 512 bytes may be there or not,
   whatever the order.
+- What was not synced when a sync failed may never be, whatever later syncs say, until it is written
+  again (man 2 fsync: the pages may be clean afterwards).
 - A file that became longer may have become so in part, or not at all.
 - A name that was created, replaced or removed may still be as it was, until its folder is synced.
 """
@@ -44,6 +46,7 @@ class Step:
     target: str = ""
     site: str = ""
     note: object = None
+    lost: bool = False  # a sync of it has failed
 
 
 @dataclass
@@ -75,8 +78,13 @@ class Disk:
 
     def sync(self, step):
         self.sites.add(step.site)
-        if step.site not in self.skipped:
+        if step.site in self.skipped:
+            return
+        try:
             self.add(step)
+        except OSError:
+            self.log.append(Step("lost", step.inode))
+            raise
 
 
 def _site():
@@ -142,7 +150,10 @@ class MemoryFile:
 
     def sync(self):
         assert not self.closed
-        self._disk.sync(Step("sync", self._inode, site=_site()))
+        self._disk.sync(Step("sync", self._inode, site=f"{_site()}:{self._kind()}"))
+
+    def _kind(self):
+        return "data" if self.path.endswith("/data") else "journal"
 
     def try_lock(self, offset, length, exclusive):
         return True
@@ -210,7 +221,7 @@ def _resize(content, size):
 # --- crashes --------------------------------------------------------------------------------------
 
 
-def _do(state, step, keep=None):
+def apply_step(state, step, keep=None):
     """Let a step have reached the medium; of a write the sectors for which `keep(n)` is true."""
     if step.kind == "create":
         state.names[step.path] = step.inode
@@ -270,6 +281,10 @@ def crashes(start, log, *, seed=1, subsets=3, most_single=12):
         if step is not None and step.kind == "note":
             note = step.note
             continue
+        if step is not None and step.kind == "lost":
+            for other in pending:
+                other.lost = other.lost or other.inode == step.inode
+            continue
         if step is not None and step.kind in ("sync", "folder"):
             for variant in _variants(durable, pending, chance, subsets, most_single):
                 yield from once(variant)
@@ -288,16 +303,28 @@ def _settle(durable, pending, sync):
     """Make what a sync covers durable; return the rest. A file that is synced exists."""
     left = []
     for step in pending:
-        covered = (
-            step.kind in NAMES
-            if sync.kind == "folder"
-            else step.inode == sync.inode and step.kind in ("write", "resize")
-        )
-        if covered:
-            _do(durable, step)
-        else:
+        if step.lost or not _is_covered(step, sync):
             left.append(step)
+            continue
+        apply_step(durable, step)
+        left = [other for other in left if not _replaces(step, other)]
     return left
+
+
+def _is_covered(step, sync):
+    if sync.kind == "folder":
+        return step.kind in NAMES
+    return step.inode == sync.inode and step.kind in ("write", "resize")
+
+
+def _replaces(step, other):
+    """Whether what was lost has been written again."""
+    return (
+        step.inode == other.inode
+        and step.kind == other.kind == "write"
+        and step.offset <= other.offset
+        and other.offset + len(other.data) <= step.offset + len(step.data)
+    )
 
 
 def _built(durable, pending, present, keep=None):
@@ -306,7 +333,7 @@ def _built(durable, pending, present, keep=None):
     for number, step in enumerate(pending):
         if present(number):
             tear = keep.get(number) if keep else None
-            _do(state, step, tear)
+            apply_step(state, step, tear)
     return state
 
 

@@ -123,7 +123,8 @@ def test_no_room_in_a_hole(disk):
         w = transaction.begin()
         w[32 * MIB : 33 * MIB] = b"b" * MIB
         _full(transaction.commit)
-        assert not any(m[32 * MIB : 33 * MIB])
+        # Not by the mapping: on tmpfs even a look into a hole wants a page.
+        assert _content(path) == b"new" + bytes(64 * MIB - 3)
         _free(disk)
         transaction.commit()
         assert bytes(m[33 * MIB - 1 : 33 * MIB + 1]) == b"b\0"

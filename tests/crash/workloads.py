@@ -27,15 +27,16 @@ class Failure(OSError):
 class Writer:
     """Commits to a file, in the order that journal.py prescribes."""
 
-    def __init__(self, disk):
+    def __init__(self, disk, *, durable=True):
         self.disk = disk
         self.files = MemoryFiles(disk)
         self.data = self.files.open(PATH, "r+")
         self.now = bytes(disk.inodes[disk.names[PATH]])
-        disk.note((self.now,))
+        disk.note((self.now,) if durable else None)
         self.journal = Journal.open_or_create(
             self.files, JOURNAL, self.data, first_bytes=FIRST_BYTES
         )
+        disk.note((self.now,))
 
     def prepared(self, content, old, *, streamed=False):
         """A Commit that turns one content into another."""
@@ -154,6 +155,25 @@ def checkpoint(writer):
     writer.close()
 
 
+def checkpoint_of_many_sectors(writer):
+    """With more witnesses than go into the first sector of a slot."""
+    content = writer.now + original(30 * PAGE, 8)
+    writer.commit(content)
+    writer.journal.checkpoint(writer.data)
+    writer.commit(changed(content, 1))
+    writer.journal.checkpoint(writer.data)
+    writer.close()
+
+
+def generations_alike(writer):
+    """The frames of the second generation end where those of the first did."""
+    for value in range(4):
+        writer.commit(changed(writer.now, value, value=value))
+        if value == 1:
+            writer.journal.checkpoint(writer.data)
+    writer.close()
+
+
 def growth(writer):
     writer.commit(writer.now + original(2 * PAGE + 77, 5))
     writer.commit(changed(writer.now, 0, 8, 9, value=2))
@@ -215,6 +235,54 @@ def used_plainly_afterwards(writer):
     again.write_plainly(changed(again.now, 2, value=5))
 
 
+def used_plainly_before(writer):
+    """What was stored before the first transaction is not on the disk yet."""
+    writer.close()
+    writer.disk.note(None)
+    writer.data.write(0, changed(writer.now, 1, 4))
+    again = Writer(writer.disk, durable=False)
+    again.commit(changed(again.now, 1, value=2))
+    again.close()
+
+
+def recovered_before_the_sync(writer):
+    """A process dies before its sync; nobody else lives; the file is recovered."""
+    before, content = writer.now, changed(writer.now, 1, 3)
+    writer.append(content)
+    recovery._recover_on_demand(writer.files, PATH, False, False)
+    writer.disk.note((content,))
+    assert writer.disk.inodes[1] == content != before
+
+
+def recovered_after_a_failed_sync(writer):
+    """The sync of a commit fails, and nobody knows what is durable; the file is opened again."""
+    writer.commit(changed(writer.now, 4))
+    before, content = writer.now, changed(writer.now, 1, 3)
+    writer.append(content)
+
+    def fail(step):
+        if step.kind == "sync":
+            raise Failure("the disk fails")
+
+    writer.disk.failing = fail
+    with contextlib.suppress(Failure):
+        writer.journal.sync()
+    writer.disk.failing = None
+    recovery._recover_on_demand(writer.files, PATH, False, False)
+    writer.disk.note((content,))
+    assert writer.disk.inodes[1] == content != before
+
+
+def recovered_then_used_plainly(writer):
+    """A process dies after its sync; the file is recovered, and changed without a transaction."""
+    content = changed(writer.now, 1, 3)
+    writer.append(content)
+    writer.journal.sync()
+    writer.disk.note((content,))
+    recovery._recover_on_demand(writer.files, PATH, False, False)
+    writer.write_plainly(changed(content, 3, value=5))
+
+
 def recovered_by_the_living(writer):
     """A process dies after its sync; another applies what it left, and goes on."""
     content = changed(writer.now, 1, 6)
@@ -230,12 +298,28 @@ def recovered_by_the_living(writer):
     writer.close()
 
 
+def completed_by_the_living(writer):
+    """A process dies before its sync; another finds the whole commit, and makes it last."""
+    before, content = writer.now, changed(writer.now, 1, 6)
+    writer.append(content)
+    other = Journal.open(writer.files, JOURNAL, writer.data)
+    writer.disk.note((before, content))
+    recovery.redo(other, writer.data)
+    writer.disk.note((before, content))
+    other.sync()
+    writer.disk.note((content,))
+    writer.journal = other
+    writer.close()
+
+
 WORKLOADS = (
     one_page,
     scattered_pages,
     chain,
     group,
     checkpoint,
+    checkpoint_of_many_sectors,
+    generations_alike,
     growth,
     shrink,
     last_page,
@@ -243,7 +327,12 @@ WORKLOADS = (
     longer_journal,
     failed_append,
     used_plainly_afterwards,
+    used_plainly_before,
+    recovered_before_the_sync,
+    recovered_after_a_failed_sync,
+    recovered_then_used_plainly,
     recovered_by_the_living,
+    completed_by_the_living,
 )
 
 

@@ -15,10 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import mmapkit.durable.recovery
 from workload import change, commit, count_of, make
 
 import mmapkit as mk
+import mmapkit.durable.recovery
 import mmapkit.durable.transaction
 
 COMMITS = 6  # the fifth makes the file longer

@@ -177,7 +177,10 @@ def large(tmp_path_factory):
     path.unlink()
 
 
-@pytest.mark.parametrize("way", ["map", "read", "auto", "array", "map_blocks", "out"])
+@pytest.mark.parametrize(
+    "way",
+    ["map", "read", "auto", "array", "map_blocks", pytest.param("out", marks=pytest.mark.slow)],
+)
 def test_file_larger_than_the_memory_cgroup(large, way):
     with cgroups.limited(64 << 20) as group:
-        victim.survive(CONFINED, large, group, way, env={"OPENBLAS_NUM_THREADS": "1"})
+        victim.survive(CONFINED, large, group, way)

@@ -142,8 +142,8 @@ def whole(path, log):
 
 
 CALLS = [
-    "pwrite64",
     "ftruncate",
+    pytest.param("pwrite64", marks=pytest.mark.slow),
     pytest.param("fallocate", marks=pytest.mark.slow),
     pytest.param("mmap", marks=pytest.mark.slow),
 ]
@@ -203,7 +203,8 @@ def moments(call, tmp_path):
     return range(before + 1, before + after + 2)
 
 
-@pytest.mark.parametrize("error", ["ENOSPC", pytest.param("EIO", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_an_error_of_any_write_leaves_the_last_state(tmp_path, linux, error):
     require("strace")
     path, log = tmp_path / "a.npy", tmp_path / "log"

@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "search": "print the lines of files that match a pattern",
     "count": "count the lines of files, or a literal in them",
     "lines": "print lines of a file by their numbers, at once",
+    "recover": "complete the commits to files that a crash interrupted",
+    "verify": "tell whether files show every commit, and whether their journals are sound",
     "demo": "show on a file what mapping it with mmapkit does, beside numpy.memmap, mmap and read",
 }
 

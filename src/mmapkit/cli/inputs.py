@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmapkit.mapping import Mapping
+from mmapkit.mapping import Mapping, see_to_journal
 from mmapkit.mapping import open as open_mapping
 
 __all__ = ["STDIN", "opened"]
@@ -27,6 +27,7 @@ def opened(name: str) -> Iterator[Mapping | bytes]:
         If there is no such file, or it cannot be read; its `filename` is set.
     """
     file = _standard_input() if name == STDIN else name
+    see_to_journal(file, "r")  # it may have been empty before an interrupted commit
     found = os.stat(file)
     # Of what the system makes up while it is read, such as /proc/cpuinfo, the size is 0.
     if stat.S_ISREG(found.st_mode) and found.st_size > 0:

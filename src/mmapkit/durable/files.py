@@ -3,11 +3,13 @@ every step and crash between any two."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
 
 from mmapkit import _native
+from mmapkit.mapping import JOURNAL_SUFFIX as SUFFIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from mmapkit._native import File
 
 __all__ = ["OS", "SUFFIX", "Files", "journal_path", "temporary_path"]
-
-SUFFIX: Final = ".mmapkit-journal"
 
 
 def journal_path(path: str) -> str:
@@ -61,13 +61,12 @@ class Files:
         if sys.platform == "win32":
             return
         wanted = os.fstat(model.fileno())
-        found = os.fstat(file.fileno())
-        if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
-            try:
-                os.fchown(file.fileno(), wanted.st_uid, wanted.st_gid)
-            except PermissionError:  # only root gives files away: others keep to what all may
-                pass
-        os.fchmod(file.fileno(), stat.S_IMODE(wanted.st_mode) & 0o666)
+        mode = stat.S_IMODE(wanted.st_mode) & 0o666
+        with contextlib.suppress(PermissionError):  # only root gives files away
+            os.fchown(file.fileno(), wanted.st_uid, wanted.st_gid)
+        if os.fstat(file.fileno()).st_gid != wanted.st_gid:
+            mode &= 0o606  # its group is another one
+        os.fchmod(file.fileno(), mode)
 
     def random(self, count: int) -> bytes:
         """Bytes that nobody else has."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from itertools import pairwise
 
 from mmapkit._journal import crc32c, sector_checksums
 from mmapkit.errors import JournalError
@@ -63,7 +64,8 @@ MARKER_MAGIC: Final = b"mmapkitA"
 
 _SLOT: Final = struct.Struct("<II8s8sQQQQQII")
 _WITNESS: Final = struct.Struct("<QII")
-# crc, previous, magic, journal, generation, sequence, size after, applied, index, flags, runs, bytes
+# crc, previous, magic, journal, generation, sequence, size after, applied, index, flags, run
+# count, bytes
 _FRAME: Final = struct.Struct("<II8s8sQQQQIIII")
 _FRAME_BODY: Final = struct.Struct("<I8s8sQQQQIIII")
 _MARKER_BODY: Final = struct.Struct("<I8s8sQQ24x")
@@ -123,6 +125,7 @@ class Slot:
         witnesses: Iterable[tuple[int, int, int]],
         crc: int = 0,
     ) -> None:
+        """Take what is in it."""
         self.place = place
         self.journal = journal
         self.generation = generation
@@ -236,7 +239,7 @@ def split_runs(runs: Buffer, old_size: int) -> bytes:
                 if offset < after < offset + length:
                     cuts.add(after)
         ordered = sorted(cuts)
-        for first, last in zip(ordered, ordered[1:], strict=False):
+        for first, last in pairwise(ordered):
             found += (first, last - first)
     return struct.pack(f"={len(found)}q", *found)
 
@@ -303,6 +306,7 @@ class Tail:
     def __init__(
         self, position: int, chain: int, sequence: int, size: int, applied: int, index: int = 0
     ) -> None:
+        """Take what is known."""
         self.position = position
         self.chain = chain
         self.sequence = sequence
@@ -365,6 +369,7 @@ class Frame:
         payload: memoryview,
         payload_at: int,
     ) -> None:
+        """Take what was read."""
         self.sequence = sequence
         self.index = index
         self.last = last
@@ -403,7 +408,7 @@ def pack_frame(
     parts: list[Any],
 ) -> None:
     """Append the bytes of a frame to `parts`, without copying the payload; moves `tail` on."""
-    rest = len(table) + len(before) + payload_bytes  # type: ignore[arg-type]
+    rest = len(table) + len(before) + payload_bytes
     head = (
         _FRAME_BODY.pack(
             tail.chain,
@@ -419,7 +424,7 @@ def pack_frame(
             HEADER_BYTES + rest,
         )
         + table
-        + before  # type: ignore[operator]
+        + before
     )
     crc = crc32c(head)
     for part in payload:
@@ -447,6 +452,7 @@ class Window:
     MOST: Final = 2 << 20
 
     def __init__(self, file: File, end: int) -> None:
+        """Read no further than `end`."""
         self.end = end
         self._file = file
         self._buffer = bytearray(self.LEAST)
@@ -600,7 +606,7 @@ def pack_marker(slot: Slot, tail: Tail) -> bytes:
 
 def read_marker(data: Buffer) -> tuple[int, bytes, int, int] | None:
     """Return chain, journal, generation and sequence of a marker that is whole, or None."""
-    if len(data) < MARKER_BYTES:  # type: ignore[arg-type]
+    if len(data) < MARKER_BYTES:
         return None
     chain, magic, journal, generation, sequence = _MARKER_BODY.unpack_from(data, 4)
     if magic != MARKER_MAGIC or not marker_checksum_matches(data):
@@ -619,7 +625,7 @@ def evidence_of(window: Window, slot: Slot, tail: Tail) -> int | None:
     """Look behind an unreadable frame for proof that it had been durable: then it is damaged.
 
     A crash tears what was not synced yet. Frames and markers say up to which commit everything was
-    applied, which happens after a sync. A later generation's frames prove that its slot has been lost.
+    applied, which happens after a sync. A later generation's frames prove that its slot is lost.
 
     Returns
     -------
@@ -634,9 +640,9 @@ def evidence_of(window: Window, slot: Slot, tail: Tail) -> int | None:
         found = piece.find(slot.journal)
         while found >= 0:
             start = position + found - _JOURNAL_AT
-            if start >= tail.position and start % SECTOR_BYTES == 0:
-                if _proves(window, start, slot, tail):
-                    return start
+            aligned = start >= tail.position and start % SECTOR_BYTES == 0
+            if aligned and _proves(window, start, slot, tail):
+                return start
             found = piece.find(slot.journal, found + 1)
         # The name may lie across two pieces.
         position += len(piece) if len(piece) < Window.MOST else len(piece) - 7
@@ -694,7 +700,7 @@ def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
     For those who only look for the marker behind the last one, which says that all before it is
     whole: nothing else of the frame is looked at.
     """
-    if len(head) < HEADER_BYTES:  # type: ignore[arg-type]
+    if len(head) < HEADER_BYTES:
         return False
     crc, previous, magic, journal, generation, sequence, size, applied, _, flags, _, length = (
         _FRAME.unpack_from(head)

@@ -7,20 +7,18 @@ and no blocks are allocated ahead.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmapkit.array import MappedArray, _Closed
-from mmapkit.durable.view import PrivateMapping, follow_bytes
+from mmapkit.durable.view import PrivateMapping
 from mmapkit.growing import PIECE_BYTES, Growth, checked_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mmapkit.formats.layout import Layout
-    from mmapkit.mapping import Mapping
 
-__all__ = ["PrivateArray", "follow", "follow_rows", "grows"]
+__all__ = ["PrivateArray", "cut_tail", "follow_rows", "grows"]
 
 
 class PrivateArray(MappedArray):
@@ -84,42 +82,25 @@ class PrivateArray(MappedArray):
 
     def _hide(self) -> None:
         """End: let go of the view, which ends with the transaction."""
-        self._view = _Closed(f"the transaction has ended ({self.path!r})")
-
-
-def follow(target: Mapping | MappedArray, size: int | None = None) -> None:
-    """See the file as long as it is now: before a transaction, and after its commit.
-
-    An array takes in the rows that were committed, and cuts off what a killed writer left after
-    them; views stay valid. A Mapping with live views and without a reserve stays as it is:
-    `Mapping.refresh` follows later. What cannot grow stays as it is, too.
-
-    Called with the writer's lock held, while nobody else makes the file longer or shorter.
-
-    Parameters
-    ----------
-    target : Mapping or MappedArray
-        What the transaction is of.
-    size : int, optional
-        After a commit: bytes from the mapping's offset on that the transaction saw in the end. A
-        Mapping that was opened with a `length` follows only its own transactions.
-    """
-    if isinstance(target, MappedArray):
-        follow_rows(target)
-        mapping, layout = target.mapping, target._layout
-        if layout.format == "npy" and grows(target) and mapping._file_size() > layout.span[1]:
-            target._growing().require_unchanged(target)
-    elif size is not None and not target._follows_file:
-        with contextlib.suppress(BufferError):
-            target._fit(size)
-    else:
-        follow_bytes(target)
+        ended: Any = _Closed(f"the transaction has ended ({self.path!r})")
+        self._view = ended
 
 
 def follow_rows(array: MappedArray) -> None:
-    """Take in the rows that the file has by now, if the array is one that grows."""
+    """Take in the rows that the file has by now, if the array is one that grows; views stay."""
     if grows(array):
         array.refresh()
+
+
+def cut_tail(array: MappedArray) -> None:
+    """Cut off what a killed writer left behind the rows, if the array is one that grows.
+
+    With the lock for writing, while no commit is being applied: that makes the file longer before
+    anybody counts its rows.
+    """
+    layout = array._layout
+    if layout.format == "npy" and grows(array) and array.mapping._file_size() > layout.span[1]:
+        array._growing().require_unchanged(array)
 
 
 def grows(array: MappedArray) -> bool:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
-from mmapkit.durable.files import temporary_path
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -67,6 +66,7 @@ class Commit:
         size_after: int,
         payload_bytes: int | None = None,
     ) -> None:
+        """Take what changes; `payload_bytes` goes with an iterable."""
         self.runs = runs
         self.payload = payload
         self.payload_bytes = len(payload) if payload_bytes is None else payload_bytes  # type: ignore[arg-type]
@@ -92,13 +92,17 @@ class Entry:
     ----------
     sequence, size_after : int
         Its number, and the bytes of the data file after it.
+    position : int
+        Where in the journal its first frame begins.
     parts : list of (run table, checksums of the old bytes, position, bytes)
         One for each frame; where in the journal its payload lies.
     """
 
-    __slots__ = ("parts", "sequence", "size_after")
+    __slots__ = ("parts", "position", "sequence", "size_after")
 
-    def __init__(self, sequence: int, size_after: int) -> None:
+    def __init__(self, position: int, sequence: int, size_after: int) -> None:
+        """Begin without frames."""
+        self.position = position
         self.sequence = sequence
         self.size_after = size_after
         self.parts: list[tuple[bytes, bytes, int, int]] = []
@@ -193,7 +197,9 @@ class Journal:
     def _create(cls, files: Files, path: str, data: File, first_bytes: int) -> None:
         """Make a journal under another name; it appears whole and durable, or not at all."""
         data.sync()  # what it begins with
-        beside = temporary_path(path)
+        beside = path + ".new"
+        if files.exists(beside):  # somebody died at it
+            files.remove(beside)
         file = files.open(beside, "x+")
         try:
             files.imitate(file, data)
@@ -235,6 +241,11 @@ class Journal:
     def sequence(self) -> int:
         """Number of the last commit; 0 if there never was one."""
         return self._tail.sequence
+
+    @property
+    def empty(self) -> bool:
+        """True if there has been no commit since the generation began."""
+        return self._tail.position == frames.FRAMES_AT
 
     @property
     def generation(self) -> int:
@@ -479,7 +490,7 @@ def entries_from(window: frames.Window, slot: frames.Slot, tail: frames.Tail) ->
     entry = None
     for frame in frames.frames_from(window, slot, ahead):
         if entry is None:
-            entry = Entry(frame.sequence, frame.size_after)
+            entry = Entry(tail.position, frame.sequence, frame.size_after)
         entry.parts.append((frame.table, frame.before, frame.payload_at, len(frame.payload)))
         if frame.last:
             tail.move(ahead)
@@ -545,7 +556,7 @@ class _Feed:
 
     def __init__(self, payload: Buffer | Iterable[Buffer]) -> None:
         whole = isinstance(payload, (bytes, bytearray, memoryview))
-        self._buffers: Iterator[Any] = iter([payload] if whole else payload)  # type: ignore[list-item]
+        self._buffers: Iterator[Any] = iter([payload] if whole else payload)
         self._left = memoryview(b"")
 
     def take(self, count: int) -> list[memoryview]:

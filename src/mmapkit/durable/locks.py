@@ -154,8 +154,7 @@ _all: weakref.WeakSet[Locks] = weakref.WeakSet()
 
 def _after_fork_in_child() -> None:
     for locks in list(_all):
-        with contextlib.suppress(OSError):
-            locks.file.close()
+        locks.file._close_in_child()
     _all.clear()
 
 
@@ -176,13 +175,9 @@ def begin_writing(locks: Locks, timeout: float | None) -> None:
     UnsupportedError
         If the filesystem has no locks.
     """
-    what = "the turn to write"
-    left = _countdown(timeout)
-    locks.wait(lambda: locks.try_exclusive(QUEUE), next(left), what)
-    try:
-        locks.wait(lambda: locks.try_exclusive(WRITER), next(left), what)
-    finally:
-        locks.unlock(QUEUE)
+    if not _begin_both(locks, QUEUE, WRITER):
+        _wait_for_both(locks, QUEUE, WRITER, timeout, "the turn to write", WRITER)
+    locks.unlock(QUEUE)
 
 
 def end_writing(locks: Locks) -> None:
@@ -232,14 +227,8 @@ def begin_applying(locks: Locks, timeout: float | None) -> None:
     TimeoutError, UnsupportedError
         As for `begin_writing()`, with the processes that read.
     """
-    what = "the end of reading()"
-    left = _countdown(timeout)
-    locks.wait(lambda: locks.try_exclusive(GATE), next(left), what, READERS)
-    try:
-        locks.wait(lambda: locks.try_exclusive(READERS), next(left), what, READERS)
-    except BaseException:
-        locks.unlock(GATE)
-        raise
+    if not _begin_both(locks, GATE, READERS):
+        _wait_for_both(locks, GATE, READERS, timeout, "the end of reading()", READERS)
 
 
 def end_applying(locks: Locks) -> None:
@@ -253,6 +242,31 @@ def end_applying(locks: Locks) -> None:
 # --- waiting --------------------------------------------------------------------------------------
 
 
+def _begin_both(locks: Locks, first: int, second: int) -> bool:
+    """Take two locks exclusively, one after the other, where nobody is in the way."""
+    if not locks.try_exclusive(first):
+        return False
+    if locks.try_exclusive(second):
+        return True
+    locks.unlock(first)
+    return False
+
+
+def _wait_for_both(
+    locks: Locks, first: int, second: int, timeout: float | None, what: str, kind: int
+) -> None:
+    """Wait for the first, and then, holding it, for the second."""
+    start = time.monotonic()
+    locks.wait(lambda: locks.try_exclusive(first), timeout, what, kind)
+    try:
+        if timeout is not None:
+            timeout = max(0.0, start + timeout - time.monotonic())
+        locks.wait(lambda: locks.try_exclusive(second), timeout, what, kind)
+    except BaseException:
+        locks.unlock(first)
+        raise
+
+
 def checked_timeout(timeout: float | None) -> float | None:
     """Return it; ValueError or TypeError unless it is a number of seconds or None."""
     if timeout is not None and not isinstance(timeout, (int, float)):
@@ -260,17 +274,6 @@ def checked_timeout(timeout: float | None) -> float | None:
     if timeout is not None and not timeout >= 0:  # also not a number
         raise ValueError(f"timeout must be a number of seconds or None, not {timeout!r}")
     return timeout
-
-
-def _countdown(timeout: float | None) -> Iterator[float | None]:
-    """The timeout, and what is left of it each time it is asked for again."""
-    if timeout is None:
-        while True:
-            yield None
-    end = time.monotonic() + timeout
-    yield timeout
-    while True:
-        yield max(0.0, end - time.monotonic())
 
 
 def _holders(inode: int, byte: int) -> Iterator[int]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from mmapkit.array import MappedArray
 
-Target = TypeVar("Target", Mapping, "MappedArray")
+Target = TypeVar("Target", bound="Mapping | MappedArray")
 
 __all__ = ["Reader", "Reading", "file_of", "open_file", "reader_of", "require_outside"]
 
@@ -57,7 +57,7 @@ class Reading(Generic[Target]):
     def __enter__(self) -> Target:
         """Wait for a commit that is under way, and return what is read."""
         target = self._target
-        mapping = target if isinstance(target, Mapping) else target.mapping
+        mapping: Mapping = target if isinstance(target, Mapping) else target.mapping
         if mapping.backend == "read":
             raise UnsupportedError(
                 errno.ENOTSUP,

@@ -12,7 +12,6 @@ import sys
 import time
 from bisect import bisect_left
 from contextlib import closing as _closing
-from itertools import pairwise
 
 from mmapkit._journal import crc32c, sector_checksums
 from mmapkit.durable import frames
@@ -39,8 +38,8 @@ from mmapkit.errors import JournalError, RecoveryNeeded, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any, Final
+    from collections.abc import Iterator
+    from typing import Final
 
     from mmapkit._native import File
     from mmapkit.durable.files import Files
@@ -74,9 +73,11 @@ class Findings:
         Behind the last of them.
     marked : bool
         Whether the tail is marked as applied.
+    settled : int
+        Up to which byte it is known to be durable.
     """
 
-    __slots__ = ("_window", "entries", "marked", "path", "slot", "tail")
+    __slots__ = ("_window", "entries", "marked", "path", "settled", "slot", "tail")
 
     def __init__(self, path: str, file: File) -> None:
         """Read all of it.
@@ -96,6 +97,8 @@ class Findings:
             proof = frames.evidence_of(self._window, self.slot, self.tail)
         except JournalError as error:
             raise JournalError(f"{path!r}: {error}. {REMEDIES}") from None
+        unsettled = [entry for entry in self.entries if entry.sequence > self.tail.applied]
+        self.settled = unsettled[0].position if unsettled else self.tail.position
         self.marked = marker is not None and marks(marker, self.slot, self.tail)
         if proof is not None:
             raise JournalError(
@@ -259,15 +262,10 @@ def sector_was(crc: int, before: bytes) -> bool:
 # --- applying -------------------------------------------------------------------------------------
 
 
-def _apply(found: Findings, entries: list[Entry], size_before: int, data: File) -> None:
-    """Write commits into the data file, in order; again, if need be."""
+def _apply(found: Findings, entries: list[Entry], data: File) -> None:
+    """Write commits into the data file, in order; again, if need be. What one of them cuts off and
+    a later one makes long again reads as zeros, as it did."""
     size = data.size()
-    sizes = [size_before, *(entry.size_after for entry in entries)]
-    shrinks = any(after < before for before, after in pairwise(sizes))
-    if shrinks and size > min(sizes):
-        # What a commit cut off and a later one made long again reads as zeros.
-        size = min(sizes)
-        data.resize(size)
     for entry in entries:
         if entry.size_after != size:
             size = entry.size_after
@@ -275,6 +273,20 @@ def _apply(found: Findings, entries: list[Entry], size_before: int, data: File) 
         for table, _, payload in found.parts_of(entry):
             if table:
                 data.write_runs(_plain(table), payload)
+
+
+def _harden(found: Findings, file: File) -> None:
+    """See that the journal outlives what is done with the data file.
+
+    Its last commits may be in the page cache only. If a sync of them failed, the system may believe
+    that they were written, and sync nothing: so they are written again.
+    """
+    start, end = found.settled, found.tail.position
+    while start < end:
+        count = min(end - start, Window.MOST)
+        file.write(start, file.read(start, count))
+        start += count
+    file.sync()
 
 
 def _plain(table: bytes) -> bytes:
@@ -292,12 +304,10 @@ def redo(journal: Journal, data: File) -> None:
     To be called with the lock for writing, and nobody reading. Commits that had been applied before
     are left alone: what a process has written is there, even if it was killed a moment later.
     """
-    journal.sync()
     found = Findings(journal.path, journal.file)
     journal.catch_up()
-    left = [entry for entry in found.entries if entry.sequence > found.tail.applied]
-    done = found.sizes[len(found.entries) - len(left)]
-    _apply(found, left, done, data)
+    _harden(found, journal.file)
+    _apply(found, [entry for entry in found.entries if entry.sequence > found.tail.applied], data)
     journal.mark_applied()
 
 
@@ -336,7 +346,7 @@ def _latest(found: Findings) -> dict[tuple[int, int], list[tuple[int, int]]]:
 
 
 def _uncovered(newer: list[tuple[int, int]], first: int, last: int) -> list[tuple[int, int]]:
-    """Return what of [first, last) disjoint ranges leave uncovered, as (offset, length); adds it."""
+    """Return what disjoint ranges leave uncovered of one, as (offset, length); adds it to them."""
     gaps = []
     at = bisect_left(newer, (first, 0))
     if at and newer[at - 1][1] > first:
@@ -396,8 +406,8 @@ def _complete(files: Files, journal: str, data: File, force: bool) -> int:
         if found.entries:
             if not force:
                 require_fit(found, data)
-            file.sync()  # it may be in the page cache only, and is to outlive what follows
-            _apply(found, found.entries, found.slot.size, data)
+            _harden(found, file)
+            _apply(found, found.entries, data)
             data.sync()
     finally:
         file.close()
@@ -411,8 +421,8 @@ def _remove(files: Files, journal: str) -> None:
 
 
 def _recover(files: Files, journal: str, data: File, locks: Locks) -> int:
-    """Complete the journal if nobody is alive; else see that what a dead process left is applied, or
-    wait for one who is at it. Return how many commits a journal of nobody alive held.
+    """Complete the journal if nobody is alive, and return how many commits it held; else see that
+    what a dead process left is applied, or wait for one who is at it.
 
     Held: RECOVERY, so that those who hold ALIVE are users of the file.
     """
@@ -445,7 +455,9 @@ def _recover(files: Files, journal: str, data: File, locks: Locks) -> int:
                 return 0
             if time.monotonic() > end:
                 locks.wait(lambda: False, 0, "a commit to be applied", WRITER)
+            locks.unlock(RECOVERY)  # who writes may need it to go on
             time.sleep(PAUSE_S)
+            _with_recovery(locks)
     finally:
         if opened is not None:
             opened.close()
@@ -548,7 +560,7 @@ def _require_committed(files: Files, path: str, journal: str) -> None:
             try:
                 with _closing(files.open(journal, "r")) as file:
                     found = Findings(journal, file)
-                    if not found.entries or alone is False and found.marked:
+                    if not found.entries or (alone is False and found.marked):
                         return
                     if _shows_all(found, data):
                         return

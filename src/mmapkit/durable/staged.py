@@ -54,7 +54,7 @@ class Staged:
         self.error: OSError | None = None
         self._base = base
         self._view = view
-        in_file = _moved(runs, base.offset, size_after)
+        in_file = _moved(runs, base.offset, size_after).tobytes()
         self.runs = array("q", split_runs(in_file, size_before))
         self.nbytes = sum(self.runs[1::2])
         self._copy: bytearray | None = None

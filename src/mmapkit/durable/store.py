@@ -60,7 +60,8 @@ ATTEMPTS: Final = 5
 CLOSE_TIMEOUT_S: Final = 60.0
 
 _stores: dict[tuple[int, int, int], Store] = {}
-_stores_lock = threading.Lock()
+# Collecting garbage may end a mapping, and with it a store, while this thread holds it.
+_stores_lock = threading.RLock()
 
 
 def store_of(mapping: Mapping, files: Files = OS) -> Store:
@@ -86,7 +87,7 @@ def _join(mapping: Mapping, files: Files) -> Store:
             )
         store = _stores.get(identity)
         if store is None:
-            store = _stores[identity] = Store(path, data, files)
+            store = _stores[identity] = Store(path, data, files, identity)
         else:
             data.close()
     except BaseException:
@@ -111,9 +112,10 @@ if hasattr(os, "register_at_fork"):
 class Store:
     """See the module's text. Threads share it; one at a time has a transaction open."""
 
-    def __init__(self, path: str, data: File, files: Files) -> None:
+    def __init__(self, path: str, data: File, files: Files, identity: tuple[int, int, int]) -> None:
         """Take the data file, opened for reading and writing, for as long as anybody joins."""
         self.path = path
+        self.identity = identity
         self.process = os.getpid()
         self._files = files
         self._data = data
@@ -122,6 +124,7 @@ class Store:
         self._turn = threading.Condition(threading.Lock())
         # All of these are changed under `_turn`.
         self._owner: int | None = None  # the thread whose transaction is open
+        self._open_on: Mapping | None = None  # what that changes
         self._wanting = 0  # threads that wait for their turn
         self._writing = False  # this process has the writer lock
         self._waiting: list[Staged] = []  # for a leader, in the order in which they ended
@@ -136,6 +139,21 @@ class Store:
         """Stay open until this mapping, too, has left, or is gone."""
         self._mappings.add(mapping)
         weakref.finalize(mapping, self._leave_at_end)
+
+    def move(self, mapping: Mapping, to: Mapping) -> None:
+        """An array that has grown has another mapping now."""
+        self.join(to)
+        to._ledger = self
+        self._mappings.discard(mapping)
+        mapping._ledger = None
+
+    def require_no_transaction(self, mapping: Mapping) -> None:
+        """Raise BufferError if a transaction on this mapping is open: it is about to be closed."""
+        if self._open_on is mapping and self.process == os.getpid():
+            raise BufferError(
+                f"cannot close {self.path!r}: a transaction on it is open; commit it or roll it "
+                "back first"
+            )
 
     def leave(self, mapping: Mapping) -> None:
         """See that all commits are in the data file and on the disk, if this was the last."""
@@ -166,6 +184,8 @@ class Store:
         self._catch_up()
         if not self._locks.try_exclusive(ALIVE):
             return  # another process has it open, and will
+        if not self._locks.try_exclusive(CHECKPOINT):
+            return  # a snapshot needs what it has; who opens the file next removes it
         self._data.sync()
         self._journal.remove()
         self._journal = None
@@ -180,8 +200,9 @@ class Store:
 
     # --- one transaction at a time ----------------------------------------------------------
 
-    def begin(self, timeout: float | None) -> None:
-        """Wait until no other transaction is open, in this process or in another."""
+    def begin(self, timeout: float | None, mapping: Mapping | None = None) -> None:
+        """Wait until no other transaction is open, in this process or in another; `mapping` cannot
+        be closed until `end()`."""
         deadline = None if timeout is None else time.monotonic() + timeout
         me = threading.get_ident()
         with self._turn:
@@ -198,7 +219,7 @@ class Store:
                         f"another thread of this process had a transaction open for {timeout} s",
                         self.path,
                     )
-                self._owner = me
+                self._owner, self._open_on = me, mapping
             finally:
                 self._wanting -= 1
         try:
@@ -211,14 +232,18 @@ class Store:
     def _take_writer_lock(self, deadline: float | None) -> None:
         """Only the owner calls this; nobody gives the lock back while there is one."""
         if self._writing and self._somebody_waits():
-            with self._turn:  # other processes get their turn between ours
-                self._turn.wait_for(lambda: not self._waiting and not self._leading)
-                self._give_back_writer_lock()
+            self._wait_for_leader()  # other processes get their turn between ours
+            self._give_back_writer_lock()
         if not self._writing:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             begin_writing(self._locks, left)
             self._writing = True
             self._catch_up()
+
+    def _wait_for_leader(self) -> None:
+        """Only the owner calls this: nobody stages anything meanwhile."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._waiting and not self._leading)
 
     def _give_back_writer_lock(self) -> None:
         self._writing = False
@@ -227,7 +252,7 @@ class Store:
     def end(self) -> None:
         """The open transaction is over; the next thread may begin."""
         with self._turn:
-            self._owner = None
+            self._owner = self._open_on = None
             self._give_back_if_idle()
             self._turn.notify_all()
 
@@ -267,7 +292,14 @@ class Store:
                 redo(journal, self._data)
             finally:
                 end_applying(self._locks)
-        if journal.data_size != self._data.size():  # longer or shorter without a transaction
+        self.take_size()
+
+    def take_size(self) -> None:
+        """Have the journal know the size of the data file, which was made longer or shorter without
+        a transaction; only the owner calls this."""
+        assert self._journal is not None
+        if self._journal.data_size != self._data.size():
+            self._wait_for_leader()
             self._locks.wait(self._checkpoint, CLOSE_TIMEOUT_S, "a snapshot", CHECKPOINT)
 
     def _opened_journal(self) -> Journal:
@@ -319,7 +351,7 @@ class Store:
             self._waiting.append(staged)
             if staged.whole and not grown and self._wanting:
                 staged.released = True
-                self._owner = None
+                self._owner = self._open_on = None
                 self._turn.notify_all()
         self._settle(staged, timeout)
 
@@ -384,10 +416,13 @@ class Store:
         """Steps 3 to 7 of the module's text; returns what tried to interrupt them."""
         journal = self._journal
         assert journal is not None
+        commits = [staged.commit() for staged in batch]
+        nbytes = bytes_of(commits)
+        if self._is_full(nbytes):  # most of a checkpoint, while readers may come and go
+            self._completed(self._data.sync)
         begin_applying(self._locks, timeout)
         try:
-            commits = [staged.commit() for staged in batch]
-            self._make_room(bytes_of(commits))
+            self._make_room(nbytes)
             try:
                 journal.append(commits)
             except BaseException:
@@ -440,10 +475,15 @@ class Store:
         """See that the journal takes so many bytes more, with the least of work."""
         journal = self._journal
         assert journal is not None
-        if not journal.room(nbytes) and journal.capacity >= MOST_JOURNAL_BYTES:
+        if self._is_full(nbytes):
             self._checkpoint()
         if not journal.room(nbytes):
             journal.extend(nbytes)
+
+    def _is_full(self, nbytes: int) -> bool:
+        journal = self._journal
+        assert journal is not None
+        return journal.capacity >= MOST_JOURNAL_BYTES and not journal.room(nbytes)
 
     def _checkpoint(self) -> bool:
         """Have everything on the disk in the data file, and begin the journal anew; False if a
@@ -462,11 +502,13 @@ class Store:
         """Plain stores of a mapping have reached the disk: forget frames that could undo them."""
         if self.process != os.getpid() or self._journal is None:
             return
-        if self._owner == threading.get_ident():  # inside a transaction
-            self._checkpoint()
-            return
-        self.begin(CLOSE_TIMEOUT_S)
+        inside = self._owner == threading.get_ident()
+        if not inside:
+            self.begin(CLOSE_TIMEOUT_S)
         try:
-            self._checkpoint()
+            if not self._journal.empty:
+                self._wait_for_leader()
+                self._checkpoint()
         finally:
-            self.end()
+            if not inside:
+                self.end()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from mmapkit.durable.changes import changed_runs, total_bytes
 from mmapkit.durable.locks import checked_timeout
+from mmapkit.durable.reading import require_outside
 from mmapkit.durable.staged import Staged
 from mmapkit.durable.store import Store, store_of
-from mmapkit.durable.view import PrivateMapping, open_private
+from mmapkit.durable.view import PrivateMapping, follow_bytes, open_private
 from mmapkit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ class Target(Protocol[View]):
     def mapping(self) -> Mapping:
         """The shared mapping of the file."""
 
-    def follow(self) -> None:
-        """See the file as long as it is now."""
+    def prepare(self) -> None:
+        """See the file as long as it is now, and bring it in order, with the lock for writing."""
+
+    def follow(self, size: int) -> None:
+        """See what the commit added: so many bytes of the mapping."""
 
     def show(self, private: PrivateMapping) -> View:
         """What the user gets of the private view."""
@@ -50,8 +54,11 @@ class OfMapping:
     def __init__(self, mapping: Mapping) -> None:
         self.mapping = mapping
 
-    def follow(self) -> None:
-        self.mapping.refresh()
+    def prepare(self) -> None:
+        follow_bytes(self.mapping)
+
+    def follow(self, size: int) -> None:
+        follow_bytes(self.mapping, size)
 
     def show(self, private: PrivateMapping) -> Mapping:
         return private
@@ -72,11 +79,21 @@ class OfArray:
     def mapping(self) -> Mapping:
         return self._array.mapping
 
-    def follow(self) -> None:
-        self._array.refresh()
+    def prepare(self) -> None:
+        from mmapkit.durable.growth import cut_tail, follow_rows  # numpy
+
+        follow_rows(self._array)
+        cut_tail(self._array)
+
+    def follow(self, size: int) -> None:
+        from mmapkit.durable.growth import follow_rows
+
+        follow_rows(self._array)
 
     def show(self, private: PrivateMapping) -> MappedArray:
-        return self._array._over(private)
+        from mmapkit.durable.growth import PrivateArray
+
+        return PrivateArray(self._array, private)
 
     def hide(self, shown: MappedArray) -> None:
         shown._hide()
@@ -113,7 +130,7 @@ def _require_transactable(mapping: Mapping) -> None:
             errno.ENOTSUP,
             "the file was opened without a name, beside which a journal could lie",
         )
-    if not stat.S_ISREG(os.stat(mapping.path).st_mode):
+    if mapping._ledger is None and not stat.S_ISREG(os.stat(mapping.path).st_mode):
         raise UnsupportedError(
             errno.ENOTSUP, "a transaction needs a regular file, not a device", mapping.path
         )
@@ -167,11 +184,13 @@ class Transaction(Generic[View]):
         mapping = self._target.mapping
         mapping._require_open_for("change it")
         store = store_of(mapping)
-        store.begin(self._timeout)
+        require_outside(store.identity, store.path)
+        store.begin(self._timeout, mapping)
         try:
+            if mapping.offset + mapping.size != store.file_bytes():
+                self._target.prepare()
+                store.take_size()
             self._size = store.file_bytes()
-            if mapping.offset + mapping.size != self._size:
-                self._target.follow()
             self._mapping = self._target.mapping
             self._private = open_private(self._mapping)
             self._seen = store.show_pending(self._private)
@@ -240,6 +259,7 @@ class Transaction(Generic[View]):
             If the file was truncated since the transaction began; nothing is written.
         """
         store = self._require_open("commit it")
+        require_outside(store.identity, store.path)
         private, mapping = self._private, self._mapping
         assert private is not None
         if private.closed:
@@ -259,7 +279,7 @@ class Transaction(Generic[View]):
                 if staged.released or staged.committed:
                     self._end("committed" if staged.committed else "failed")
             if grown:
-                self._target.follow()
+                self._target.follow(size_after - mapping.offset)
         else:
             self._end("committed")
 
@@ -290,9 +310,10 @@ class Transaction(Generic[View]):
     def _require_whole(self, store: Store) -> None:
         """Refuse if the file became shorter or longer: private pages past its end are lost."""
         assert self._private is not None
-        self._private.check()
-        self._mapping.check()
-        store.require_size(self._size)
+        if self._private.faulted or self._mapping.faulted or store.file_bytes() != self._size:
+            self._private.check()
+            self._mapping.check()
+            store.require_size(self._size)
 
     def _end(self, how: str) -> None:
         store, self._store, self._ended = self._store, None, how

@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import warnings
 
-from mmapkit.errors import UnsupportedError
+from mmapkit._native import page_size
+from mmapkit.errors import LateStoreWarning, UnsupportedError
 from mmapkit.mapping import Descriptor, Mapping
 
 TYPE_CHECKING = False
@@ -43,6 +45,8 @@ class PrivateMapping(Mapping):
     # The bytes that the file is to have from the mapping's offset on. The mapping may have more:
     # rows of an append that failed.
     _size_after: int
+    _file_bytes: int  # of the mapping, when it was made; what is beyond is its own memory
+    _discarded: int  # bytes up to which it showed the file again after the end
 
     def __repr__(self) -> str:
         """Show the file, the size, and that it is a transaction's."""
@@ -143,17 +147,55 @@ class PrivateMapping(Mapping):
         self.close(defer=True)
 
     def _show_file(self) -> None:
-        """Have kept views show the file again, where the system can drop private pages."""
+        """Have kept views show the file again, where the system can drop private pages; then what
+        is stored into them late can be told from what was stored before."""
         from mmapkit.durable.changes import method
 
-        if method() != "compare":  # which needs the file's mapping, and finds what is different
-            self._discard(self._changes(method()))
+        how = method()
+        if how == "compare":  # which needs the file's mapping, and finds what is different
+            return
+        if self._discard(self._changes(how)):
+            self._discarded = self._whole_pages_of_file()
+            self._watch_views()
+
+    def _whole_pages_of_file(self) -> int:
+        """Up to where there are no pages that the transaction added to, in part or whole."""
+        if self.size == self._file_bytes:
+            return self.size
+        page = page_size()
+        return (self.offset + self._file_bytes) // page * page - self.offset
+
+    def _last_view_goes(self) -> None:
+        from mmapkit.durable.changes import method
+
+        numbers = memoryview(self._late_changes(method())).cast("q")
+        late = 0
+        for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
+            late += max(0, min(offset + length, self._discarded) - offset)
+        if late:
+            warnings.warn(
+                f"{late} bytes (whole pages) of {self.path!r} were stored into through a view that "
+                "was kept after the end of its transaction: they are in no file",
+                LateStoreWarning,
+                stacklevel=2,
+            )
 
 
-def follow_bytes(mapping: Mapping) -> None:
-    """Show the bytes that the file has by now, unless views are in the way."""
+def follow_bytes(mapping: Mapping, size: int | None = None) -> None:
+    """Show the bytes that the file has by now, unless views are in the way.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        One that was opened with a `length` stays as it is.
+    size : int, optional
+        What its own transaction made it: then it follows, too.
+    """
     with contextlib.suppress(BufferError):
-        mapping.refresh()
+        if size is None or mapping._follows_file:
+            mapping.refresh()
+        else:
+            mapping._fit(size)
 
 
 def open_private(mapping: Mapping) -> PrivateMapping:
@@ -184,6 +226,6 @@ def open_private(mapping: Mapping) -> PrivateMapping:
                 raise
         else:
             break
-    view._size_after = size
+    view._size_after = view._file_bytes = size
     view._grows = view._file_size() == view.offset + size
     return view

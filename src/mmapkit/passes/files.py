@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 
+from mmapkit.mapping import see_to_journal
 from mmapkit.passes.cache import FOLIO_BYTES, Traces
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
@@ -27,6 +28,7 @@ def open_file(file: Any) -> io.FileIO:
     """Open a file for one pass, or take a descriptor over; its position is nobody's concern."""
     descriptor: Any = file.fileno() if hasattr(file, "fileno") else file
     if not hasattr(descriptor, "__index__"):
+        see_to_journal(file, "r")
         return open(file, "rb", buffering=0)
     number = os.dup(operator.index(descriptor))
     name = getattr(file, "name", None)

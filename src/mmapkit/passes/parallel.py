@@ -10,7 +10,7 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
 from mmapkit.passes.sources import Plan, plan_of
+from mmapkit.pools import POLL_S, full_pool
 
 if TYPE_CHECKING:
     from mmapkit.mapping import type_of_file
@@ -32,8 +33,6 @@ __all__ = ["map_blocks"]
 WORKER_BLOCK_BYTES: Final = 4 << 20
 # Steps that wait for a worker, beyond those that are being worked on.
 WAITING: Final = 1
-# How long Ctrl-C may go unnoticed where waiting for a lock cannot be interrupted (Windows).
-POLL_S: Final = 0.2
 
 
 def map_blocks(
@@ -260,7 +259,7 @@ def _in_threads(
                 job.stop.set()  # before this worker takes the next step: loading may have failed
                 raise
 
-        with ThreadPoolExecutor(count, "mmapkit-map") as executor:
+        with full_pool(count, "mmapkit-map") as executor:
             try:
                 _drive(
                     job,

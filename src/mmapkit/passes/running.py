@@ -6,6 +6,8 @@ import atexit
 import contextlib
 import weakref
 
+from mmapkit.pools import full_pool
+
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -112,8 +114,6 @@ def _run(cuts: Cuts, begin: Callable[[], Place]) -> Generator[Any]:
 
 
 def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
-    from concurrent.futures import ThreadPoolExecutor
-
     def advance(step: int) -> None:
         """Leave what the consumer has moved on from, and then load: so memory is bounded."""
         if step >= 2:
@@ -124,7 +124,7 @@ def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
     held: dict[int, Loaded] = {}
     coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
     try:
-        with ThreadPoolExecutor(1, "mmapkit-blocks") as helper:
+        with full_pool(1, "mmapkit-blocks") as helper:
             coming.append(helper.submit(advance, 0))
             for step in range(cuts.step_count):
                 coming.pop().result()

@@ -9,6 +9,7 @@ from mmapkit._scan import Plain
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
+from mmapkit.pools import full_pool, result_of
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class Crew:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.size: int = threads.__index__()
         self._pool: ThreadPoolExecutor | None = None
+        self._there = 0
         self._interrupt = bytearray(1)
 
     def __enter__(self) -> Self:
@@ -186,14 +188,14 @@ class Crew:
         if parts == 1:
             yield stop, work(start, stop, None)
             return
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(self.size, "mmapkit-search")
+        pool = self._pool
+        if pool is None or parts > self._there:
+            if pool is not None:
+                pool.shutdown()
+            pool = self._pool = full_pool(parts, "mmapkit-search")
+            self._there = parts
         cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
-        futures = [
-            self._pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)
-        ]
+        futures = [pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)]
         futures.reverse()
         for last in cuts[1:]:  # popped, so that an error's frames hold no future with it
-            yield last, futures.pop().result()
+            yield last, result_of(futures.pop())
