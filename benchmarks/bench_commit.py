@@ -256,6 +256,7 @@ def _first(folder: Path, effort: Effort) -> Comparison:
             if not kind.atomic or kind.__name__.lower() in missing:
                 continue
             store = kind(folder, MIB // PAGE_BYTES)
+            store.let_go()
             stack.callback(store.close)
 
             def again(store: Any = store) -> None:
