@@ -14,7 +14,7 @@ import mmapkit as mk
 from . import workload
 from .test_kill import _fresh
 
-FEW = 7  # every so many cases in the quick run
+FEW = 17  # every so many cases in the quick run
 
 _WRITE = (errno.EIO, errno.ENOSPC, errno.EINTR)
 _ERRORS = {

@@ -16,7 +16,7 @@ import mmapkit as mk
 from . import workload
 from .processes import start
 
-FEW = 9  # every so many calls in the quick run
+FEW = 15  # every so many calls in the quick run
 
 
 def _look(path, ended, report, examiner, exact=None):
@@ -114,7 +114,7 @@ def _recovery(zygote, folder, report, step):
 
 
 def test_killed_in_a_recovery(zygote, quick_folder, report):
-    _recovery(zygote, quick_folder, report, FEW // 3)
+    _recovery(zygote, quick_folder, report, FEW)
 
 
 @pytest.mark.slow
