@@ -4,6 +4,7 @@ Beside them the floor, which no journal gets below: pages written over those of 
 blocks, and one fdatasync.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from benchmarks.effort import Effort
 from benchmarks.files import SEED, Files
 from benchmarks.harness import Comparison, Way, WrongAnswer, call, compare, order, summarise
 from benchmarks.stores import PAGE_BYTES, RIVALS, Ours, Written
+from mmapkit.mapping import see_to_journal
 
 TITLE = "commit: many pages changed at once, on the disk when it returns"
 
@@ -256,6 +258,7 @@ def _first(folder: Path, effort: Effort) -> Comparison:
             if not kind.atomic or kind.__name__.lower() in missing:
                 continue
             store = kind(folder, MIB // PAGE_BYTES)
+            store.let_go()
             stack.callback(store.close)
 
             def again(store: Any = store) -> None:
@@ -273,8 +276,6 @@ def _first(folder: Path, effort: Effort) -> Comparison:
 
 def _never(folder: Path, effort: Effort) -> Comparison:
     """What the look for an interrupted commit costs whoever opens a file."""
-    from mmapkit.durable.recovery import before_open
-
     path = folder / "never"
     path.write_bytes(bytes(MIB))
     name = str(path)
@@ -282,10 +283,14 @@ def _never(folder: Path, effort: Effort) -> Comparison:
     def opened() -> None:
         mk.open(name).close()
 
+    def missing(name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(name + "x")
+
     ways = [
         call("ours", "mk.open(path), close", opened),
-        call("ours", "the look for a journal in it", lambda: before_open(name, "r")),
-        call("limit", "os.stat of a file that is not there", lambda: os.path.exists(name + "x")),
+        call("ours", "the look for a journal in it", lambda: see_to_journal(name, "r")),
+        call("limit", "os.stat of a file that is not there", lambda: missing(name)),
     ]
     found = compare("a program without transactions", ways, effort)
     path.unlink()

@@ -80,7 +80,7 @@ EDGES = {
     "dask": {"_native", "views"},
     "gather": {"_native", "cores", "errors", "pools"},
     "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
-    "collection": {"array", "errors", "mapping", "formats.*"},
+    "collection": {"array", "closing", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
     "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}

@@ -1,10 +1,15 @@
 """Arrays that grow in a transaction: appended rows and changes in one commit, or none of it."""
 
 import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mmapkit as mk
@@ -356,6 +361,7 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(transactions=st.lists(st.tuples(steps, st.booleans()), max_size=5), raw=st.booleans())
 def test_any_transactions_do_what_they_do_to_an_ndarray(tmp_path_factory, transactions, raw):
     path = tmp_path_factory.mktemp("any") / ("a.bin" if raw else "a.npy")
@@ -392,3 +398,39 @@ def test_any_transactions_do_what_they_do_to_an_ndarray(tmp_path_factory, transa
             found = np.fromfile(path, "<u2") if raw else np.load(path)
             assert found.tolist() == oracle.tolist()
     assert os.listdir(path.parent) == [path.name]
+
+
+# Each commit adds a row and sets every element to the number of rows.
+WRITER = """
+import sys
+import mmapkit as mk
+a = mk.open_array(sys.argv[1], "r+")
+while True:
+    with a.transaction() as w:
+        w.append([[0, 0, 0]])
+        w[:] = len(w)
+    print(len(a), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills the writer")
+def test_a_killed_writer_leaves_rows_and_changes_or_neither(path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(mk.__file__).parents[1])}
+    chance = random.Random(7)
+    with mk.open_array(path, "r+") as a:
+        a[:] = 4
+    for _ in range(8):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, env=environment
+        )
+        told = [int(writer.stdout.readline())]
+        time.sleep(chance.uniform(0.001, 0.05))
+        writer.kill()
+        told += [int(line) for line in writer.stdout if line.endswith(b"\n")]
+        writer.wait()
+        writer.stdout.close()
+        with mk.open_array(path, "r+") as a:
+            count = len(a)
+            assert (a[:] == count).all()
+        assert np.load(path).shape == (count, 3)
+        assert told[-1] <= count <= told[-1] + 1

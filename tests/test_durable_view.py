@@ -224,7 +224,7 @@ def test_bytes_that_were_read_into_memory_have_no_transaction(path):
 # --- views that somebody keeps --------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::mmapkit.errors.LateStoreWarning")
+@pytest.mark.filterwarnings("ignore::mmapkit.LateStoreWarning")
 def test_a_kept_view_may_be_read_and_stored_into(shared, path):
     before = path.read_bytes()
     view = open_private(shared)
@@ -251,7 +251,7 @@ def test_storing_late_is_told_when_the_view_goes(path, offset, grown):
         assert kept[0] == m[0]
         kept[PAGE] = kept[2 * PAGE] = 8
         del kept  # not the last one
-        with pytest.warns(mk.errors.LateStoreWarning, match=f"^{2 * PAGE} bytes .*data.bin"):
+        with pytest.warns(mk.LateStoreWarning, match=f"^{2 * PAGE} bytes .*data.bin"):
             del part
 
 

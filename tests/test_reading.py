@@ -492,7 +492,7 @@ def commits_are_seen_whole(path, commits, pages):
 
 
 def test_readers_see_whole_commits(tmp_path):
-    commits_are_seen_whole(tmp_path / "f", 300, 64)
+    commits_are_seen_whole(tmp_path / "f", 200, 32)
 
 
 @pytest.mark.slow

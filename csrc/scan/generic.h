@@ -129,60 +129,42 @@ TARGET static MMK_INLINE uint64_t more_bits(const unsigned char *block, const LO
     return bits & BITS(matches);
 }
 
-/* The bodies of next() and previous(). */
-TARGET static MMK_INLINE bool next_block(const unsigned char *text, size_t from, size_t stop,
+/* The body of next() and previous(): whole blocks, from one end of the range or from the other. */
+TARGET static MMK_INLINE bool find_block(const unsigned char *text, size_t from, size_t stop,
                                          const mmk_probe *probes, unsigned probe_count,
-                                         unsigned first, bool folds, size_t *at, uint64_t *hits) {
+                                         unsigned first, bool folds, bool backwards, size_t *at,
+                                         uint64_t *hits) {
     LOADED loaded;
     load_probes(&loaded, probes, probe_count, folds);
-    size_t base = from;
-    for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
-        MMK_FETCH(text + base + AHEAD_BYTES);
+    size_t base = backwards ? stop : from;
+    while ((backwards ? base - from : stop - base) >= MMK_BLOCK) {
+        size_t block = backwards ? base - MMK_BLOCK : base;
+        MMK_FETCH(backwards ? text + block - AHEAD_BYTES : text + block + AHEAD_BYTES);
         /* Safety: the range is readable up to stop - 1 + the largest offset. */
-        uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
+        uint64_t bits = loaded_bits(text + block, &loaded, first, folds);
         if (bits != 0 && probe_count > first)
-            bits = more_bits(text + base, &loaded, first, probe_count, folds, bits);
+            bits = more_bits(text + block, &loaded, first, probe_count, folds, bits);
         if (bits != 0) {
-            *at = base;
+            *at = block;
             *hits = bits;
             return true;
         }
+        base = backwards ? block : block + MMK_BLOCK;
     }
     *at = base;
     return false;
 }
 
-TARGET static MMK_INLINE bool previous_block(const unsigned char *text, size_t from, size_t stop,
-                                             const mmk_probe *probes, unsigned probe_count,
-                                             unsigned first, bool folds, size_t *at,
-                                             uint64_t *hits) {
-    LOADED loaded;
-    load_probes(&loaded, probes, probe_count, folds);
-    size_t base = stop;
-    while (base - from >= MMK_BLOCK) {
-        base -= MMK_BLOCK;
-        MMK_FETCH(text + base - AHEAD_BYTES);
-        uint64_t bits = loaded_bits(text + base, &loaded, first, folds);
-        if (bits != 0 && probe_count > first)
-            bits = more_bits(text + base, &loaded, first, probe_count, folds, bits);
-        if (bits != 0) {
-            *at = base;
-            *hits = bits;
-            return true;
-        }
-    }
-    *at = base;
-    return false;
-}
-
-/* Calls a body with constants for the number of probes in registers and for folding. */
-#define SPECIALISED(body)                                                                         \
-    (folds ? probe_count == 1   ? body(text, from, stop, probes, 1, 1, true, at, hits)            \
-             : probe_count == 2 ? body(text, from, stop, probes, 2, 2, true, at, hits)            \
-                                : body(text, from, stop, probes, probe_count, 3, true, at, hits)  \
-     : probe_count == 1 ? body(text, from, stop, probes, 1, 1, false, at, hits)                   \
-     : probe_count == 2 ? body(text, from, stop, probes, 2, 2, false, at, hits)                   \
-                        : body(text, from, stop, probes, probe_count, 3, false, at, hits))
+/* Calls it with constants for the number of probes in registers and for folding. */
+#define FIND_BLOCK(count, first, folds, backwards)                                                \
+    find_block(text, from, stop, probes, count, first, folds, backwards, at, hits)
+#define SPECIALISED(backwards)                                                                    \
+    (folds ? probe_count == 1   ? FIND_BLOCK(1, 1, true, backwards)                               \
+             : probe_count == 2 ? FIND_BLOCK(2, 2, true, backwards)                               \
+                                : FIND_BLOCK(probe_count, 3, true, backwards)                     \
+     : probe_count == 1 ? FIND_BLOCK(1, 1, false, backwards)                                      \
+     : probe_count == 2 ? FIND_BLOCK(2, 2, false, backwards)                                      \
+                        : FIND_BLOCK(probe_count, 3, false, backwards))
 
 static bool any_folds(const mmk_probe *probes, unsigned probe_count) {
     unsigned char folds = 0;
@@ -197,7 +179,7 @@ TARGET static bool KERNEL(next)(const unsigned char *text, size_t from, size_t s
     bool folds = any_folds(probes, probe_count);
     if (stop <= from)
         return false;
-    if (SPECIALISED(next_block))
+    if (SPECIALISED(false))
         return true;
     if (*at == stop)
         return false;
@@ -215,7 +197,7 @@ TARGET static bool KERNEL(previous)(const unsigned char *text, size_t from, size
     bool folds = any_folds(probes, probe_count);
     if (stop <= from)
         return false;
-    if (SPECIALISED(previous_block))
+    if (SPECIALISED(true))
         return true;
     if (*at == from)
         return false;

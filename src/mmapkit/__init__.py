@@ -3,6 +3,7 @@
 from mmapkit.errors import (
     FormatError,
     JournalError,
+    LateStoreWarning,
     MappingFault,
     RecoveryNeeded,
     UnraisedFaultWarning,
@@ -84,6 +85,7 @@ __all__ = [
     # faults and errors
     "MappingFault",
     "UnraisedFaultWarning",
+    "LateStoreWarning",
     "UnsupportedError",
     "FormatError",
     "JournalError",

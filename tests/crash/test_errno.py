@@ -14,7 +14,7 @@ import mmapkit as mk
 from . import workload
 from .test_kill import _fresh
 
-FEW = 7  # every so many cases in the quick run
+FEW = 17  # every so many cases in the quick run
 
 _WRITE = (errno.EIO, errno.ENOSPC, errno.EINTR)
 _ERRORS = {
@@ -96,38 +96,42 @@ def _campaign(zygote, work, folder, report, step, offset=0):
 
 
 @pytest.mark.parametrize("work", ["misled", "stubborn"])
-def test_failing_calls(work, zygote, tmp_path, report):
-    _campaign(zygote, work, tmp_path / "d", report, FEW)
+def test_failing_calls(work, zygote, quick_folder, report):
+    _campaign(zygote, work, quick_folder, report, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("work", ["misled", "stubborn"])
-def test_every_failing_call(work, zygote, tmp_path, report):
-    _campaign(zygote, work, tmp_path / "d", report, 1)
+def test_every_failing_call(work, zygote, quick_folder, report):
+    _campaign(zygote, work, quick_folder, report, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_failing_call_of_a_recovery(zygote, tmp_path, report):
-    _failing_recovery(zygote, tmp_path / "d", report, 1)
+def test_every_failing_call_of_a_recovery(zygote, quick_folder, report):
+    _failing_recovery(zygote, quick_folder, report, 1)
 
 
-def test_failing_calls_of_a_recovery(zygote, tmp_path, report):
-    _failing_recovery(zygote, tmp_path / "d", report, FEW)
+def test_failing_calls_of_a_recovery(zygote, quick_folder, report):
+    _failing_recovery(zygote, quick_folder, report, FEW)
+
+
+def _interrupted(zygote, folder):
+    """A file whose commits are in the journal only."""
+    path = _fresh(folder)
+    before = path.read_bytes()
+    acked = zygote.run("interrupt", path).acked
+    path.write_bytes(before)
+    return path, acked
 
 
 def _failing_recovery(zygote, folder, report, step):
-    path = _fresh(folder)
-    zygote.run("interrupt", path)
-    calls = zygote.calls("recover", path)
     examiner = workload.Examiner()
-    for case in list(_cases(calls))[::step]:
+    path, acked = _interrupted(zygote, folder)
+    for case in list(_cases(zygote.calls("recover", path)))[::step]:
         _, name, action = case
-        path = _fresh(folder)
-        before = path.read_bytes()
-        acked = zygote.run("interrupt", path).acked
-        path.write_bytes(before)  # nothing of it had reached the disk
+        path, _ = _interrupted(zygote, folder)
         ended = zygote.run("recover", path, *action)
         assert ended.hit == [f"hit {name}"], (case, ended.hit)
         report.tried += 1
@@ -143,10 +147,10 @@ def _syncs(calls):
     return [index for index, name in enumerate(calls) if name in ("fdatasync", "fsync")]
 
 
-def test_failed_sync_poisons(zygote, tmp_path, report):
+def test_failed_sync_poisons(zygote, quick_folder, report):
     """Once the disk has failed to take a commit, nothing on this file claims success; what is there
     is known when it is opened again. (The first syncs are of a journal that is being made.)"""
-    folder = tmp_path / "d"
+    folder = quick_folder
     calls = zygote.calls("misled", _fresh(folder))
     poisoned = 0
     for index in _syncs(calls):

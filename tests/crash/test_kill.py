@@ -16,7 +16,7 @@ import mmapkit as mk
 from . import workload
 from .processes import start
 
-FEW = 9  # every so many calls in the quick run
+FEW = 15  # every so many calls in the quick run
 
 
 def _look(path, ended, report, examiner, exact=None):
@@ -48,7 +48,6 @@ def _look(path, ended, report, examiner, exact=None):
 
 def _fresh(folder):
     """A new file in an empty folder."""
-    folder.mkdir(exist_ok=True)
     for name in os.listdir(folder):
         (folder / name).unlink()
     return workload.make(folder / "data")
@@ -73,15 +72,15 @@ def _session(zygote, folder, report, step):
     return seen
 
 
-def test_killed_in_a_session(zygote, tmp_path, report):
-    seen = _session(zygote, tmp_path / "d", report, FEW)
+def test_killed_in_a_session(zygote, quick_folder, report):
+    seen = _session(zygote, quick_folder, report, FEW)
     assert len(seen) > 3, seen  # from the first commit to the last
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_killed_at_every_call_of_a_session(zygote, tmp_path, report):
-    assert _session(zygote, tmp_path / "d", report, 1) == set(range(7))
+def test_killed_at_every_call_of_a_session(zygote, quick_folder, report):
+    assert _session(zygote, quick_folder, report, 1) == set(range(7))
 
 
 def _half_applied(zygote, path, chance):
@@ -114,21 +113,20 @@ def _recovery(zygote, folder, report, step):
     report.note = f"{len(calls)} calls of a recovery"
 
 
-def test_killed_in_a_recovery(zygote, tmp_path, report):
-    _recovery(zygote, tmp_path / "d", report, FEW // 3)
+def test_killed_in_a_recovery(zygote, quick_folder, report):
+    _recovery(zygote, quick_folder, report, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_killed_at_every_call_of_a_recovery(zygote, tmp_path, report):
+def test_killed_at_every_call_of_a_recovery(zygote, quick_folder, report):
     for _ in range(3):  # sectors are lost by chance
-        _recovery(zygote, tmp_path / "d", report, 1)
+        _recovery(zygote, quick_folder, report, 1)
 
 
 def _with_peer(zygote, folder, report, step):
     """Another process has the file open, so that no recovery is done: the next writer redoes."""
     path = _fresh(folder)
-    calls = zygote.calls("one_commit", path)
     examiner = workload.Examiner()
     with start("peer.py", path) as peer:
 
@@ -139,8 +137,10 @@ def _with_peer(zygote, folder, report, step):
             assert inside == section
             return int(inside)
 
-        n = ask("commit")
-        for index in range(0, len(calls) + 20, step):  # somewhat more calls beside a peer
+        ask("commit")
+        calls = zygote.calls("one_commit", path)
+        n = ask("look")
+        for index in range(0, len(calls), step):
             ended = zygote.run("one_commit", path, "kill", index)
             acked = ended.acked or n
             report.tried += 1
@@ -159,11 +159,11 @@ def _with_peer(zygote, folder, report, step):
     report.note = f"{len(calls)} calls of a commit, and a process that lives on"
 
 
-def test_killed_beside_a_living_process(zygote, tmp_path, report):
-    _with_peer(zygote, tmp_path / "d", report, FEW)
+def test_killed_beside_a_living_process(zygote, quick_folder, report):
+    _with_peer(zygote, quick_folder, report, FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_killed_at_every_call_beside_a_living_process(zygote, tmp_path, report):
-    _with_peer(zygote, tmp_path / "d", report, 1)
+def test_killed_at_every_call_beside_a_living_process(zygote, quick_folder, report):
+    _with_peer(zygote, quick_folder, report, 1)

@@ -1,18 +1,21 @@
 """A process whose children do one work each, and may be killed or misled in it.
 
-Everything is imported once, so that a child costs milliseconds and does no system calls but those
-of its work. Lines in and out are JSON: a work and its file in, the child's process id out, "go" in,
-how it ended and what it said out.
+Everything is imported and done once, so that a child costs milliseconds and does no system calls
+but those of its work. Lines in and out are JSON: a work and its file in, the child's process id
+out, "go" in, how it ended and what it said out.
 
 A child calls sched_yield(2) before and after its work: see tracer.c.
 """
 
 import contextlib
+import gc
 import json
 import os
 import sys
+import tempfile
+from pathlib import Path
 
-from workload import change, commit, count_of
+from workload import change, commit, count_of, make
 
 import mmapkit as mk
 import mmapkit.durable.recovery
@@ -71,6 +74,9 @@ def misled(path, say):
                     commit(m, 0, n + 1)
                 except CLEAN as error:
                     say(failed=attempt, error=repr(error))
+                    if count_of(m, 0) == n + 1:  # it failed when all was done
+                        n += 1
+                        break
                 else:
                     n += 1
                     say(acked=n)
@@ -107,6 +113,8 @@ def stubborn(path, say):
                 transaction.commit()
             except CLEAN as error:
                 say(failed=attempt, error=repr(error))
+                if "committed" in repr(transaction):  # it failed when all was done
+                    break
             else:
                 say(acked=n)
                 break
@@ -138,7 +146,17 @@ def child(name, path, heard, told):
     os._exit(0)
 
 
+def warm_up():
+    """Do the works once, so that nothing is left to import."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = make(Path(folder) / "data")
+        for work in (session, one_commit, recover, stubborn, misled):
+            work(str(path), lambda **what: None)
+    gc.collect()
+
+
 def main():
+    warm_up()
     for line in sys.stdin:
         name, path = json.loads(line)
         heard, go = os.pipe()

@@ -58,7 +58,7 @@ QUEUE, WRITER, GATE, READERS, ALIVE, CHECKPOINT, RECOVERY = range(7)
 
 # Between two attempts: what is held briefly comes soon, what is held long costs little to wait for.
 SHORTEST_PAUSE_S: Final = 20e-6
-LONGEST_PAUSE_S: Final = 5e-3
+LONGEST_PAUSE_S: Final = 1e-3
 
 
 class Locks:

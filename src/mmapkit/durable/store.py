@@ -434,7 +434,11 @@ class Store:
                 interrupted = self._completed(step) or interrupted
             return interrupted
         finally:
-            end_applying(self._locks)
+            try:
+                end_applying(self._locks)
+            except OSError as error:  # what is committed is, and must not look as if it were not
+                self._poison_with(error)
+                self._locks.close()
 
     def _completed(self, step: Callable[[], None]) -> BaseException | None:
         """Do what can be done again, until it is done; an error of the system poisons."""
@@ -508,7 +512,7 @@ class Store:
         try:
             if not self._journal.empty:
                 self._wait_for_leader()
-                self._checkpoint()
+                self._locks.wait(self._checkpoint, CLOSE_TIMEOUT_S, "a snapshot", CHECKPOINT)
         finally:
             if not inside:
                 self.end()
