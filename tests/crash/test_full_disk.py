@@ -76,7 +76,7 @@ def test_no_room_for_the_journal(disk):
 
 def test_no_room_for_a_commit_in_the_journal(disk):
     path = disk / "data"
-    size = 6 * MIB  # more than the journal's first 4 MiB
+    size = 6 * MIB  # more than the journal's first bytes
     path.write_bytes(b"a" * size)
     with mk.open(path, "r+") as m:
         with m.transaction() as w:
