@@ -129,8 +129,7 @@ def test_no_room_in_a_hole(disk):
         w = transaction.begin()
         try:
             w[32 * MIB : 33 * MIB] = b"b" * MIB
-        except mk.MappingFault as fault:  # on tmpfs even a look into a hole wants a page
-            assert fault.errno == errno.ENOSPC
+        except mk.MappingFault:  # on tmpfs even a look into a hole wants a page
             _refused(transaction.commit)
             transaction.rollback()
             transaction = None

@@ -47,18 +47,19 @@ def _mount_again(image, directory):
     subprocess.run(["mount", "-o", "loop", image, directory], check=True)
 
 
-def _acknowledged(output, lanes):
-    """The last commit of each lane that the writer has said to be durable."""
-    last = [0] * lanes
+def _acknowledged(output, before):
+    """The last commit of each lane that is known to be durable: found before, or said since."""
+    last = list(before)
     for line in output.split("\n")[:-1]:  # what follows the last end of line is half a line
         lane, n = map(int, line.split())
         last[lane] = n
     return last
 
 
-def _cycle(directory, image, lanes, chance, report, examiner):
+def _cycle(directory, image, before, chance, report, examiner):
     """Write, cut, look: all that was acknowledged is there, and nothing is there in part."""
     path = directory / "data"
+    lanes = len(before)
     per_session = chance.choice((3, 40, 1000))
     with start("writer.py", path, lanes, per_session, stderr=subprocess.PIPE) as writer:
         first = writer.stdout.readline()
@@ -70,7 +71,7 @@ def _cycle(directory, image, lanes, chance, report, examiner):
         writer.kill()
         rest, errors = writer.communicate()
     assert "Traceback" not in errors, errors
-    acked = _acknowledged(first + rest, lanes)
+    acked = _acknowledged(first + rest, before)
     _mount_again(image, directory)
     report.tried += 1
     with mk.open(path, "r+") as m:
@@ -83,7 +84,7 @@ def _cycle(directory, image, lanes, chance, report, examiner):
         if not found[lane] >= acked[lane]:
             report.lost += acked[lane] - found[lane]
         assert found[lane] in (acked[lane], acked[lane] + 1), (lane, found, acked)
-    return sum(acked)
+    return found
 
 
 def _campaign(kind, lanes, cycles, tmp_path, report):
@@ -96,10 +97,10 @@ def _campaign(kind, lanes, cycles, tmp_path, report):
             os.fsync(file.fileno())
         _sync_directory(directory)
         examiner = workload.Examiner(lanes)
-        total = 0
+        found = [0] * lanes
         for _ in range(cycles):
-            total = max(total, _cycle(directory, image, lanes, chance, report, examiner))
-        report.note = f"{total:,} commits, power cut while they went on"
+            found = _cycle(directory, image, found, chance, report, examiner)
+        report.note = f"{sum(found):,} commits, power cut while they went on"
 
 
 def _sync_directory(directory):
