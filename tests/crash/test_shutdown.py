@@ -69,7 +69,8 @@ def _cycle(directory, image, before, chance, report, examiner):
         _cut_power(directory, chance.choice(list(_CUTS)))
         time.sleep(chance.random() * 0.005)
         writer.kill()
-        rest, errors = writer.communicate()
+        # Not communicate(), which passes by what readline() has read ahead.
+        rest, errors = writer.stdout.read(), writer.stderr.read()
     assert "Traceback" not in errors, errors
     acked = _acknowledged(first + rest, before)
     _mount_again(image, directory)
