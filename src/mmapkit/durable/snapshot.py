@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING
 
 from mmapkit._native import File, sync_directory
@@ -102,7 +103,7 @@ class _State:
         return self._reader.journal
 
     def __exit__(self, *error: object) -> None:
-        self._reader.leave()
+        self._reader.leave(threading.get_ident())
 
 
 def _cloned(state: _State, copy: File) -> bool:
