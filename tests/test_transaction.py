@@ -12,6 +12,7 @@ import pytest
 
 import mmapkit as mk
 from mmapkit.durable.files import journal_path
+from mmapkit.durable.recovery import verify
 
 PAGE = 4096
 
@@ -608,3 +609,15 @@ def test_closing_leaves_the_journal_of_another_file_alone(path):
             m.close()
             assert journal_of(path).exists()
         assert not journal_of(path).exists()
+
+
+def test_journal_that_somebody_removed_is_made_anew(path):
+    with mk.open(path, "r+") as m:
+        with m.transaction() as private:
+            private[0] = 1
+        journal_of(path).unlink()
+        with m.transaction() as private:
+            private[1] = 1
+        assert verify(path).commits == 1
+    assert path.read_bytes()[:2] == b"\x01\x01"
+    assert not journal_of(path).exists()

@@ -230,18 +230,14 @@ class Journal:
         self.file.close()
 
     def remove(self) -> None:
-        """Remove the journal: all of it is applied, the data is synced, nobody else is there.
-
-        Only if it still lies there: if the data file was replaced by another, that may have one.
-        """
-        ours = self.is_there()
+        """Remove the journal: all of it is applied, the data is synced, nobody else is there."""
         self.file.close()
-        if ours:
-            self.files.remove(self.path)
-            self.files.sync_directory(self.path)
+        self.files.remove(self.path)
+        self.files.sync_directory(self.path)
 
     def is_there(self) -> bool:
-        """Tell whether its name still leads to it."""
+        """Tell whether its name still leads to it: nobody removed it, or replaced the data file by
+        another, which may have one."""
         try:
             with closing(self.files.open(self.path, "r")) as found:
                 return found.identity() == self.file.identity()

@@ -196,6 +196,9 @@ class Store:
             begin_writing(self._locks, LEAVING_TIMEOUT_S)
         except TimeoutError:
             return  # another process has a transaction open, and does the rest when it closes
+        if not self._journal.is_there():
+            self._data.sync()
+            return
         self._catch_up()
         # Windows counts what this process has, too, so it is given back first. Whoever gets there
         # between has nothing to recover.
@@ -315,6 +318,10 @@ class Store:
 
     def _catch_up(self) -> None:
         """Take in what other processes committed; the writer lock is held."""
+        if self._journal is not None and not self._journal.is_there():
+            self._data.sync()  # somebody has removed it; all that it had is in the data file
+            self._journal.close()
+            self._journal = None
         if self._journal is None:
             self._journal = self._opened_journal()
         else:
