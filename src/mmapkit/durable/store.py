@@ -144,8 +144,13 @@ class Store:
         """An array that has grown has another mapping now."""
         self.join(to)
         to._ledger = self
+        self._forget(mapping)
+
+    def _forget(self, mapping: Mapping) -> None:
         self._mappings.discard(mapping)
         mapping._ledger = None
+        if mapping._spares is not None:
+            mapping._spares.clear()
 
     def require_no_transaction(self, mapping: Mapping) -> None:
         """Raise BufferError if a transaction on this mapping is open: it is about to be closed."""
@@ -157,8 +162,7 @@ class Store:
 
     def leave(self, mapping: Mapping) -> None:
         """See that all commits are in the data file and on the disk, if this was the last."""
-        self._mappings.discard(mapping)
-        mapping._ledger = None
+        self._forget(mapping)
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
