@@ -38,8 +38,12 @@ class Files:
         return _native.File(path, mode)
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is anything of that name."""
-        return os.path.lexists(path)
+        """Tell whether there is anything of that name; raise if that cannot be known."""
+        try:
+            os.lstat(path)  # os.path.lexists() would take any error for a no
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def replace(self, source: str, target: str) -> None:
         """Rename, over whatever is there."""

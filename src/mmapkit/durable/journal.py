@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Commit", "Entry", "Journal", "bytes_of"]
 
-FIRST_BYTES: Final = 4 << 20
+FIRST_BYTES: Final = 1 << 20
 ZEROS_BYTES: Final = 1 << 20
 RECENT_WITNESSES: Final = 48
 
@@ -169,7 +169,7 @@ class Journal:
         data : File
             The data file, open for writing. A new journal begins with what it holds: it is synced.
         first_bytes : int, optional
-            Of a new journal; 4 MiB by default.
+            Of a new journal; 1 MiB by default.
 
         Raises
         ------

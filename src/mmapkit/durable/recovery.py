@@ -60,6 +60,7 @@ __all__ = [
 # How long to wait for somebody who is just applying a commit.
 PATIENCE_S: Final = 10.0
 PAUSE_S: Final = 0.001
+BATCH_BYTES: Final = 1 << 20
 
 REMEDIES: Final = (
     "Nothing was changed. mmapkit.recover(path, discard=True) throws the journal away and leaves "
@@ -246,36 +247,53 @@ def _strange_sector(found: Findings, data: File, least: int) -> int | None:
                 newest[key] = number
             number += 1
     doubtful: dict[tuple[int, int], bytes] = {}
-    scratch = bytearray()
-    parts = (part for entry in found.entries for part in entry.parts)
-    for number, (table, before, position, length) in enumerate(parts):
-        numbers = runs_of(table)
-        keys = list(zip(numbers[::2], numbers[1::2], strict=True))
-        if not keys or keys[0][0] >= least or not any(newest[key] == number for key in keys):
-            continue
-        if len(scratch) < length:
-            scratch = bytearray(length)
-        now = memoryview(scratch)[:length]
-        data.read_runs(_plain(table), now)
-        found_there = frames.sums_of(table, now)
-        if found_there == before:  # none of the runs is new
-            continue
-        written = frames.sums_of(table, found.payload(position, length))
-        if found_there == written:
-            continue
-        at = sums = 0
-        for key in keys:
-            count = 4 * frames.pieces_in(key[1] & _LENGTH)
-            if key[1] < frames.NEW:
-                seen = found_there[at : at + count]
-                known = (before[sums : sums + count], written[at : at + count])
-                if newest[key] == number and seen not in known:
-                    doubtful[key] = seen
-                sums += count
-            at += count
+    batch: list[tuple[bytes, bytes, int, int]] = []
+    size = 0
+    parts = [part for entry in found.entries for part in entry.parts]
+    for number, part in enumerate(parts):
+        numbers = runs_of(part[0])
+        keys = zip(numbers[::2], numbers[1::2], strict=True)
+        if numbers and numbers[0] < least and any(newest[key] == number for key in keys):
+            batch.append(part)
+            size += part[3]
+        if batch and (size >= BATCH_BYTES or part is parts[-1]):
+            strange = _compared(found, data, batch, size)
+            doubtful |= {key: seen for key, seen in strange.items() if newest[key] <= number}
+            batch, size = [], 0
     if not doubtful:
         return None
     return _unexplained(found, doubtful, least)
+
+
+def _compared(
+    found: Findings, data: File, batch: list[tuple[bytes, bytes, int, int]], size: int
+) -> dict[tuple[int, int], bytes]:
+    """Read what the file has where some frames wrote. Return, with the checksums of what is there,
+    the runs that are neither as their frame found them nor as it made them."""
+    tables = b"".join([part[0] for part in batch])
+    now = bytearray(size)
+    data.read_runs(_plain(tables), now)
+    there = frames.sums_of(tables, now)
+    before = b"".join([part[1] for part in batch])
+    if there == before:  # none of the runs is new
+        return {}
+    written = b"".join([frames.sums_of(part[0], found.payload(*part[2:])) for part in batch])
+    if there == written:
+        return {}
+    doubtful: dict[tuple[int, int], bytes] = {}
+    numbers = runs_of(tables)
+    at = old = 0
+    for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
+        count = 4 * frames.pieces_in(marked & _LENGTH)
+        if marked < frames.NEW:
+            seen = there[at : at + count]
+            if seen in (before[old : old + count], written[at : at + count]):
+                doubtful.pop((offset, marked), None)
+            else:
+                doubtful[offset, marked] = seen
+            old += count
+        at += count
+    return doubtful
 
 
 def _unexplained(found: Findings, doubtful: dict[tuple[int, int], bytes], least: int) -> int | None:
@@ -357,7 +375,7 @@ def _harden(found: Findings, file: File) -> None:
 def _plain(table: bytes) -> bytes:
     """A run table as pairs of int64, without flags."""
     numbers = runs_of(table)
-    if numbers[-1] < frames.NEW and sys.byteorder == "little":
+    if max(numbers[1::2]) < frames.NEW and sys.byteorder == "little":
         return table
     plain = (number & _LENGTH if at % 2 else number for at, number in enumerate(numbers))
     return struct.pack(f"={len(numbers)}q", *plain)

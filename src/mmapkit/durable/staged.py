@@ -54,8 +54,9 @@ class Staged:
         self.error: OSError | None = None
         self._base = base
         self._view = view
-        in_file = _moved(runs, base.offset, size_after).tobytes()
-        self.runs = array("q", split_runs(in_file, size_before))
+        if base.offset or view.size > base.size:
+            runs = _moved(runs, base.offset, size_after).tobytes()
+        self.runs = array("q", split_runs(runs, size_before))
         self.nbytes = sum(self.runs[1::2])
         self._copy: bytearray | None = None
         if self.nbytes <= PIECE_BYTES:
@@ -122,6 +123,8 @@ def _pairs(runs: array[int]) -> Iterator[tuple[int, int]]:
 
 def _moved(runs: bytes | array[int], by: int, end: int | None = None) -> array[int]:
     """The same runs counted from elsewhere; what lies past an end is left out."""
+    if not by and end is None and isinstance(runs, array):
+        return runs
     moved = array("q", runs) if isinstance(runs, bytes) else runs[:]
     if by:
         for at in range(0, len(moved), 2):
