@@ -369,12 +369,9 @@ def test_a_file_that_was_replaced_is_refused(path, tmp_path):
         assert caught.value.filename == os.fspath(path)
 
 
-def test_through_a_symbolic_link_it_is_the_same_file(path, tmp_path):
+def test_through_a_symbolic_link_it_is_the_same_file(path, tmp_path, symlink):
     link = tmp_path / "link"
-    try:
-        link.symlink_to(path)
-    except OSError:
-        pytest.skip("no symbolic links here")
+    symlink(link, path)
     with mk.open(path, "r+") as m, mk.open(link) as other:
         fill(m, 3)
         with other.reading():

@@ -37,7 +37,7 @@ from mmapkit.durable.locks import (
     end_applying,
     end_writing,
 )
-from mmapkit.durable.recovery import become_alive, redo
+from mmapkit.durable.recovery import become_alive, redo, try_alone
 from mmapkit.errors import UnsupportedError
 
 TYPE_CHECKING = False
@@ -79,7 +79,10 @@ def _join(mapping: Mapping, files: Files) -> Store:
     data = files.open(path, "r+")
     try:
         identity = data.identity()
-        if not os.path.samestat(os.fstat(data.fileno()), os.fstat(mapping.fileno())):
+        # Elsewhere no other takes the name of a file that is mapped.
+        if os.name == "posix" and not os.path.samestat(
+            os.fstat(data.fileno()), os.fstat(mapping.fileno())
+        ):
             raise OSError(
                 errno.ESTALE,
                 "another file has this name now: what is mapped has none, and no journal",
@@ -184,9 +187,10 @@ class Store:
         """Empty the journal and, if no other process uses it, remove it."""
         if self._journal is None or self._poison is not None:
             return
-        begin_writing(self._locks, CLOSE_TIMEOUT_S)
+        if not self._writing:  # of a transaction that was never ended
+            begin_writing(self._locks, CLOSE_TIMEOUT_S)
         self._catch_up()
-        if not self._locks.try_exclusive(ALIVE):
+        if not try_alone(self._locks):
             return  # another process has it open, and will
         if not self._locks.try_exclusive(CHECKPOINT):
             return  # a snapshot needs what it has; who opens the file next removes it
@@ -309,7 +313,11 @@ class Store:
     def _opened_journal(self) -> Journal:
         """Open the journal, or make one; what is left of processes that died is recovered first."""
         become_alive(self._files, self.path, self._data, self._locks)
-        return Journal.open_or_create(self._files, journal_path(self.path), self._data)
+        try:
+            return Journal.open_or_create(self._files, journal_path(self.path), self._data)
+        except BaseException:
+            self._locks.unlock(ALIVE)
+            raise
 
     def file_bytes(self) -> int:
         """The size of the data file now."""
