@@ -48,7 +48,7 @@ class PrivateMapping(Mapping):
 
     _ended = False
     _uses = 0  # pages that were changed, in all of its transactions
-    _spares: Spares  # where it rests between two of them
+    _resting_place: Spares  # between two of them
     # Whether the file ends where the mapping does, and therefore grows with it.
     _grows: bool
     # The bytes that the file is to have from the mapping's offset on. The mapping may have more:
@@ -155,7 +155,7 @@ class PrivateMapping(Mapping):
             self._show_file()
         elif self._uses < MOST_USES and not self.faulted:
             if self._rest():
-                self._spares.keep(self)
+                self._resting_place.keep(self)
             else:
                 self._finish()
             return
@@ -296,7 +296,7 @@ def open_private(mapping: Mapping) -> PrivateMapping:
                 raise
         else:
             break
-    view._spares = spares
+    view._resting_place = spares
     view._size_after = view._file_bytes = size
     view._grows = view._file_size() == view.offset + size
     return view
