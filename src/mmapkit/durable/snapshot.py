@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 from mmapkit._native import File, sync_directory
@@ -71,7 +72,7 @@ def snapshot(mapping: Mapping, path: str | os.PathLike[str], overwrite: bool) ->
         open_file(source_path, mapping) as held,
         _appearing(target, overwrite) as copy,
     ):
-        if os.name == "posix":
+        if sys.platform != "win32":
             os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
         state = _State(mapping, source)
         locks = Locks(held)
@@ -202,7 +203,7 @@ def _data(source: File, size: int) -> Iterator[tuple[int, int]]:
     at = 0
     while at < size:
         start, end = at, size
-        if hasattr(os, "SEEK_DATA"):
+        if sys.platform != "win32" and hasattr(os, "SEEK_DATA"):
             try:
                 start = os.lseek(source.fileno(), at, os.SEEK_DATA)
                 end = os.lseek(source.fileno(), start, os.SEEK_HOLE)
