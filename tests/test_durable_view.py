@@ -365,13 +365,31 @@ def test_nothing_is_left_open(shared):
     def count():
         return len(os.listdir("/proc/self/fd"))
 
-    open_private(shared)._end()
     before = count()
     for _ in range(10):
         view = open_private(shared)
         view.resize(10 * PAGE)
         view._end()
     assert count() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="private pages are dropped")
+def test_views_are_used_again_unless_somebody_holds_them(shared):
+    view = open_private(shared)
+    view[0] = 7
+    where = view.array("u1").ctypes.data
+    view._end()
+    again = open_private(shared)  # `view` is held
+    assert again is not view
+    with pytest.raises(ValueError, match="has ended"):
+        view[0]
+    del view
+    again._end()
+    del again
+    third = open_private(shared)
+    assert third.array("u1").ctypes.data == where
+    assert third[0] == shared[0] != 7  # what was stored is not there any more
+    third._end()
 
 
 def test_a_truncated_file_is_noticed(view, shared, path):

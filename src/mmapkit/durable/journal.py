@@ -329,7 +329,13 @@ class Journal:
 
     def mark_applied(self) -> None:
         """Say that everything up to the tail has been applied; not synced, and need not be."""
+        self._write_marker()
+        self._note_applied()
+
+    def _write_marker(self) -> None:
         self.file.write(self._tail.position, frames.pack_marker(self.slot, self._tail))
+
+    def _note_applied(self) -> None:
         self._applied_sequence = self._tail.sequence
         self._undo = None
         self.applied = True
@@ -344,9 +350,10 @@ class Journal:
         """
         if self._undo is None:
             return
-        self._tail, self._undo = self._undo, None
-        self.mark_applied()  # over the head of its first frame
+        self._tail = self._undo.copy()
+        self._write_marker()  # over the head of its first frame
         self.file.sync()
+        self._note_applied()
 
     # --- others -----------------------------------------------------------------------------
 

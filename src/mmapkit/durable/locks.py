@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 import time
 import weakref
 
@@ -175,9 +176,13 @@ def begin_writing(locks: Locks, timeout: float | None) -> None:
     UnsupportedError
         If the filesystem has no locks.
     """
-    if not _begin_both(locks, QUEUE, WRITER):
-        _wait_for_both(locks, QUEUE, WRITER, timeout, "the turn to write", WRITER)
-    locks.unlock(QUEUE)
+    try:
+        if not _begin_both(locks, QUEUE, WRITER):
+            _wait_for_both(locks, QUEUE, WRITER, timeout, "the turn to write", WRITER)
+        locks.unlock(QUEUE)
+    except BaseException:
+        _give_back(locks, QUEUE, WRITER)
+        raise
 
 
 def end_writing(locks: Locks) -> None:
@@ -227,8 +232,12 @@ def begin_applying(locks: Locks, timeout: float | None) -> None:
     TimeoutError, UnsupportedError
         As for `begin_writing()`, with the processes that read.
     """
-    if not _begin_both(locks, GATE, READERS):
-        _wait_for_both(locks, GATE, READERS, timeout, "the end of reading()", READERS)
+    try:
+        if not _begin_both(locks, GATE, READERS):
+            _wait_for_both(locks, GATE, READERS, timeout, "the end of reading()", READERS)
+    except BaseException:
+        _give_back(locks, READERS, GATE)
+        raise
 
 
 def end_applying(locks: Locks) -> None:
@@ -258,13 +267,17 @@ def _wait_for_both(
     """Wait for the first, and then, holding it, for the second."""
     start = time.monotonic()
     locks.wait(lambda: locks.try_exclusive(first), timeout, what, kind)
-    try:
-        if timeout is not None:
-            timeout = max(0.0, start + timeout - time.monotonic())
-        locks.wait(lambda: locks.try_exclusive(second), timeout, what, kind)
-    except BaseException:
+    if timeout is not None:
+        timeout = max(0.0, start + timeout - time.monotonic())
+    locks.wait(lambda: locks.try_exclusive(second), timeout, what, kind)
+
+
+def _give_back(locks: Locks, first: int, second: int) -> None:
+    """Give back what was obtained of two, if any: Ctrl-C may come between a lock and the note that
+    it is held."""
+    with contextlib.suppress(OSError):  # it is another error that is told
         locks.unlock(first)
-        raise
+        locks.unlock(second)
 
 
 def checked_timeout(timeout: float | None) -> float | None:
@@ -273,7 +286,8 @@ def checked_timeout(timeout: float | None) -> float | None:
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
     if timeout is not None and not timeout >= 0:  # also not a number
         raise ValueError(f"timeout must be a number of seconds or None, not {timeout!r}")
-    return timeout
+    # Threads cannot wait for longer than this: some centuries.
+    return timeout if timeout is None or timeout <= threading.TIMEOUT_MAX else None
 
 
 def _holders(inode: int, byte: int) -> Iterator[int]:

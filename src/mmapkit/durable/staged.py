@@ -30,6 +30,8 @@ class Staged:
 
     Attributes
     ----------
+    base : Mapping
+        The mapping that the transaction is of; whole until this is settled.
     runs : array of int64
         Pairs of offset in the file and length.
     nbytes : int
@@ -52,7 +54,7 @@ class Staged:
         self.settled = False
         self.committed = False
         self.error: OSError | None = None
-        self._base = base
+        self.base = base
         self._view = view
         if base.offset or view.size > base.size:
             runs = _moved(runs, base.offset, size_after).tobytes()
@@ -84,7 +86,7 @@ class Staged:
         if self.size_after > self.size_before:
             end = self.size_before
             old = array("q", [n for pair in _pairs(runs) if pair[0] < end for n in pair])
-        before = sector_checksums_of(self._base, _moved(old, -self._base.offset)) if old else b""
+        before = sector_checksums_of(self.base, _moved(old, -self.base.offset)) if old else b""
         payload = self._pieces() if self._copy is None else self._copy
         return Commit(runs.tobytes(), payload, before, self.size_after, self.nbytes)
 
@@ -106,7 +108,7 @@ class Staged:
 
     def _copied(self, runs: array[int]) -> bytearray:
         copy = bytearray(sum(runs[1::2]))
-        copy_runs(self._view, _moved(runs, -self._base.offset), copy)
+        copy_runs(self._view, _moved(runs, -self.base.offset), copy)
         return copy
 
     def _pieces(self) -> Iterator[bytearray]:

@@ -38,6 +38,7 @@ from mmapkit.durable.locks import (
     end_writing,
 )
 from mmapkit.durable.recovery import become_alive, redo, try_alone
+from mmapkit.durable.staged import Staged
 from mmapkit.errors import UnsupportedError
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
     from mmapkit._native import File
     from mmapkit.durable.files import Files
-    from mmapkit.durable.staged import Staged
+    from mmapkit.durable.journal import Commit
     from mmapkit.mapping import Mapping
 
 __all__ = ["Store", "store_of"]
@@ -105,6 +106,7 @@ def _forget_parents_stores() -> None:
     _stores_lock._at_fork_reinit()  # type: ignore[attr-defined]
     for store in _stores.values():
         store.abandon()
+        store.be_idle()
     _stores.clear()
 
 
@@ -124,9 +126,11 @@ class Store:
         self._data = data
         self._locks = Locks(files.open(path, "r+"))
         self._journal: Journal | None = None
-        self._turn = threading.Condition(threading.Lock())
+        # Its lock may be taken again: collecting garbage may end a transaction anywhere.
+        self._turn = threading.Condition(threading.RLock())
         # All of these are changed under `_turn`.
         self._owner: int | None = None  # the thread whose transaction is open
+        self._token: object = None  # which transaction that is
         self._open_on: Mapping | None = None  # what that changes
         self._wanting = 0  # threads that wait for their turn
         self._writing = False  # this process has the writer lock
@@ -134,25 +138,35 @@ class Store:
         self._leading: list[Staged] = []  # what the leader is writing
         self._failures = 0
         self._poison: OSError | None = None
-        self._mappings: weakref.WeakSet[Mapping] = weakref.WeakSet()
+        self._mappings: weakref.WeakKeyDictionary[Mapping, None] = weakref.WeakKeyDictionary()
 
     # --- who uses it ------------------------------------------------------------------------
 
     def join(self, mapping: Mapping) -> None:
         """Stay open until this mapping, too, has left, or is gone."""
-        self._mappings.add(mapping)
+        self._mappings[mapping] = None
         weakref.finalize(mapping, self._leave_at_end)
 
     def move(self, mapping: Mapping, to: Mapping) -> None:
         """An array that has grown has another mapping now."""
         self.join(to)
         to._ledger = self
-        self._mappings.discard(mapping)
+        self._forget(mapping)
+
+    def _forget(self, mapping: Mapping) -> None:
+        self._mappings.pop(mapping, None)
         mapping._ledger = None
+        if mapping._spares is not None:
+            mapping._spares.clear()
 
     def require_no_transaction(self, mapping: Mapping) -> None:
         """Raise BufferError if a transaction on this mapping is open: it is about to be closed."""
-        if self._open_on is mapping and self.process == os.getpid():
+        if self.process != os.getpid():
+            return
+        with self._turn:
+            staged = (*self._leading, *self._waiting)
+            busy = self._open_on is mapping or any(each.base is mapping for each in staged)
+        if busy:
             raise BufferError(
                 f"cannot close {self.path!r}: a transaction on it is open; commit it or roll it "
                 "back first"
@@ -160,8 +174,7 @@ class Store:
 
     def leave(self, mapping: Mapping) -> None:
         """See that all commits are in the data file and on the disk, if this was the last."""
-        self._mappings.discard(mapping)
-        mapping._ledger = None
+        self._forget(mapping)
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
@@ -202,35 +215,44 @@ class Store:
         self._data.close()
         self._locks.close()
 
+    def be_idle(self) -> None:
+        """In a forked child: nobody else is there who could have begun anything."""
+        self._turn = threading.Condition(threading.RLock())
+        self._owner = self._open_on = self._token = None
+        self._writing = False
+        self._waiting, self._leading = [], []
+
     # --- one transaction at a time ----------------------------------------------------------
 
-    def begin(self, timeout: float | None, mapping: Mapping | None = None) -> None:
+    def begin(self, token: object, timeout: float | None, mapping: Mapping | None = None) -> None:
         """Wait until no other transaction is open, in this process or in another; `mapping` cannot
-        be closed until `end()`."""
+        be closed until `end()` with the same token. After an exception there is none to be ended.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         me = threading.get_ident()
-        with self._turn:
-            if self._owner == me:
-                raise RuntimeError(
-                    f"a transaction on {self.path!r} is open in this thread already: transactions "
-                    "do not nest"
-                )
-            self._wanting += 1
-            try:
-                if not self._turn.wait_for(lambda: self._owner is None, timeout):
-                    raise TimeoutError(
-                        errno.ETIMEDOUT,
-                        f"another thread of this process had a transaction open for {timeout} s",
-                        self.path,
-                    )
-                self._owner, self._open_on = me, mapping
-            finally:
-                self._wanting -= 1
         try:
+            with self._turn:
+                if self._owner == me:
+                    raise RuntimeError(
+                        f"a transaction on {self.path!r} is open in this thread already: "
+                        "transactions do not nest"
+                    )
+                self._wanting += 1
+                try:
+                    if not self._turn.wait_for(lambda: self._owner is None, timeout):
+                        raise TimeoutError(
+                            errno.ETIMEDOUT,
+                            f"another thread of this process had a transaction open for {timeout} "
+                            "s",
+                            self.path,
+                        )
+                    self._owner, self._open_on, self._token = me, mapping, token
+                finally:
+                    self._wanting -= 1
             self._require_healthy()
             self._take_writer_lock(deadline)
         except BaseException:
-            self.end()
+            self.end(token)
             raise
 
     def _take_writer_lock(self, deadline: float | None) -> None:
@@ -250,15 +272,22 @@ class Store:
             self._turn.wait_for(lambda: not self._waiting and not self._leading)
 
     def _give_back_writer_lock(self) -> None:
-        self._writing = False
-        end_writing(self._locks)
+        try:
+            end_writing(self._locks)
+        except BaseException:  # Ctrl-C, perhaps before it was done
+            end_writing(self._locks)
+            raise
+        finally:
+            self._writing = False
 
-    def end(self) -> None:
-        """The open transaction is over; the next thread may begin."""
+    def end(self, token: object) -> None:
+        """The transaction that began with this token is over, if it is the open one; the next
+        thread may begin."""
         with self._turn:
-            self._owner = self._open_on = None
+            if self._token is token:
+                self._owner = self._open_on = self._token = None
+                self._turn.notify_all()
             self._give_back_if_idle()
-            self._turn.notify_all()
 
     def _give_back_if_idle(self) -> None:
         if self._writing and self._owner is None and not self._waiting and not self._leading:
@@ -344,24 +373,47 @@ class Store:
         """Write what the owner staged; see the module's text for the order.
 
         Ends the transaction early (`staged.released`) where another thread may begin on top of it.
+        An exception of the system means that nothing was written. What interrupts, like Ctrl-C, is
+        raised once it is known what became of it: `staged.committed`.
         """
         self._require_healthy()
         self._allocate(staged)
-        grown = staged.size_after > staged.size_before
+        try:
+            self._line_up(staged, seen)
+            self._settle(staged, timeout)
+        except BaseException:
+            self._withdraw(staged)
+            raise
+        if staged.error is not None:
+            raise staged.error
+
+    def _line_up(self, staged: Staged, seen: int) -> None:
         with self._turn:
             if seen != self._failures:
-                raise OSError(
-                    errno.ECANCELED,
-                    "a commit of another thread failed, whose changes this transaction had seen: "
-                    "nothing was written; roll back, and begin again",
-                    self.path,
-                )
+                raise _canceled(self.path)
             self._waiting.append(staged)
-            if staged.whole and not grown and self._wanting:
+            if staged.whole and staged.size_after == staged.size_before and self._wanting:
                 staged.released = True
-                self._owner = self._open_on = None
+                self._owner = self._open_on = self._token = None
                 self._turn.notify_all()
-        self._settle(staged, timeout)
+
+    def _withdraw(self, staged: Staged) -> None:
+        """Its thread was interrupted: it is not to be written, unless somebody is at it already;
+        then wait for him."""
+        with self._turn:
+            if staged in self._waiting:
+                self._cancel_from(self._waiting.index(staged))
+        while not staged.settled and staged in self._leading:
+            with contextlib.suppress(BaseException), self._turn:  # it has been heard once
+                self._turn.wait_for(lambda: staged.settled)
+
+    def _cancel_from(self, place: int) -> None:
+        """Fail what waits from a place on: each has seen the changes of those before it."""
+        for staged in self._waiting[place:]:
+            staged.settle(_canceled(self.path))
+        del self._waiting[place:]
+        self._failures += 1
+        self._turn.notify_all()
 
     def _allocate(self, staged: Staged) -> None:
         """Have blocks for all that is going to be written: afterwards nobody could be told."""
@@ -382,46 +434,40 @@ class Store:
 
     def _settle(self, staged: Staged, timeout: float | None) -> None:
         """Wait until it is written, or write it together with all that is waiting."""
-        with self._turn:
-            while True:
-                if staged.settled:
-                    break
-                if not self._leading:
-                    self._leading, self._waiting = self._waiting, []
-                    break
-                try:
-                    self._turn.wait()
-                except BaseException:  # Ctrl-C: what is not being written yet need not be
-                    if staged in self._waiting:
-                        self._waiting.remove(staged)
-                        self._failures += 1
-                        raise
-        if not staged.settled:
-            self._lead(timeout)
-        if staged.error is not None:
-            raise staged.error
-
-    def _lead(self, timeout: float | None) -> None:
-        batch, error = self._leading, None
+        batch: list[Staged] = []
+        error: BaseException | None = None
         try:
-            interrupted = self._write(batch, timeout)
+            with self._turn:
+                self._turn.wait_for(lambda: staged.settled or not self._leading)
+                if staged.settled:
+                    return
+                batch, self._leading, self._waiting = self._waiting, self._waiting, []
+            self._write(batch, timeout)
         except BaseException as caught:
             error = caught
             raise
         finally:
-            with self._turn:
-                for staged in batch:
-                    staged.settle(error)
-                if error is not None and any(staged.released for staged in batch):
-                    self._failures += 1
-                self._leading = []
-                self._give_back_if_idle()
-                self._turn.notify_all()
-        if interrupted is not None:
-            raise interrupted
+            if batch:
+                try:
+                    self._finish(batch, error)
+                except BaseException:  # Ctrl-C, perhaps before it was done
+                    self._finish(batch, error)
+                    raise
 
-    def _write(self, batch: list[Staged], timeout: float | None) -> BaseException | None:
-        """Steps 3 to 7 of the module's text; returns what tried to interrupt them."""
+    def _finish(self, batch: list[Staged], error: BaseException | None) -> None:
+        """Tell all what became of it, and let the next one lead."""
+        with self._turn:
+            for staged in batch:
+                if not staged.settled:
+                    staged.settle(error)
+            if not all(staged.committed for staged in batch):
+                self._cancel_from(0)
+            self._leading = []
+            self._give_back_if_idle()
+            self._turn.notify_all()
+
+    def _write(self, batch: list[Staged], timeout: float | None) -> None:
+        """Steps 3 to 7 of the module's text."""
         journal = self._journal
         assert journal is not None
         commits = [staged.commit() for staged in batch]
@@ -431,38 +477,69 @@ class Store:
         begin_applying(self._locks, timeout)
         try:
             self._make_room(nbytes)
-            try:
-                journal.append(commits)
-            except BaseException:
-                self._completed(journal.undo_append)
-                raise
-            # Ctrl-C comes too late from here on: it is heard when all of this is done.
-            interrupted = None
-            for step in (journal.sync, lambda: self._apply(batch), journal.mark_applied):
-                interrupted = self._completed(step) or interrupted
-            return interrupted
+            self._perform(journal, commits, batch)
+        except BaseException as error:
+            if not journal.applied:  # nobody knows what the journal holds
+                self._poison_with(error)
+            raise
         finally:
             try:
                 end_applying(self._locks)
-            except OSError as error:  # what is committed is, and must not look as if it were not
+            except OSError as error:  # what was committed is committed; but nobody gets in
                 self._poison_with(error)
-                self._locks.close()
+            except BaseException:  # Ctrl-C, perhaps before it was done
+                end_applying(self._locks)
+                raise
 
-    def _completed(self, step: Callable[[], None]) -> BaseException | None:
-        """Do what can be done again, until it is done; an error of the system poisons."""
+    def _perform(self, journal: Journal, commits: list[Commit], batch: list[Staged]) -> None:
+        """Steps 4 to 7 of the module's text."""
+        try:
+            journal.append(commits)
+        except BaseException:
+            self._completed(journal.undo_append)
+            raise
+        # Ctrl-C comes too late from here on: it is heard when all of this is done. Python hears it
+        # at calls, so none stands outside of `try`.
         interrupted = None
+        attempts = ATTEMPTS
+        left: list[Callable[[], None]] = [
+            lambda: _settle_all(batch),
+            journal.mark_applied,
+            lambda: self._apply(batch),
+            journal.sync,
+        ]
+        while left:
+            try:
+                left[-1]()
+                left.pop()
+            except OSError:
+                raise
+            except BaseException as error:
+                interrupted = error
+                attempts -= 1
+                if not attempts:
+                    raise
+        if interrupted is not None:
+            raise interrupted
+
+    def _completed(self, step: Callable[[], None]) -> None:
+        """Do what can be done again, until it is done, and then raise what interrupted it; an error
+        of the system poisons."""
+        interrupted: BaseException | None = None
         for _ in range(ATTEMPTS):
             try:
                 step()
-                return interrupted
+                break
             except OSError as error:
                 self._poison_with(error)
                 raise
             except BaseException as error:
                 interrupted = error
-        self._poison_with(OSError(errno.EINTR, os.strerror(errno.EINTR)))
-        assert interrupted is not None
-        raise interrupted
+        else:
+            assert interrupted is not None
+            self._poison_with(interrupted)
+        if interrupted is not None:
+            raise interrupted
 
     def _apply(self, batch: list[Staged]) -> None:
         """Write into the data file what the journal holds by now."""
@@ -475,11 +552,15 @@ class Store:
                 self._data.resize(staged.size_after)
             self._data.write_runs(staged.runs, staged.payload())
 
-    def _poison_with(self, error: OSError) -> None:
+    def _poison_with(self, error: BaseException) -> None:
         """From now on nothing on this file claims success, until it is opened again."""
+        if not isinstance(error, OSError):
+            error = OSError(errno.EINTR, os.strerror(errno.EINTR))
         self._poison = error
-        for mapping in list(self._mappings):
-            mapping._mark_lost()
+        for known in self._mappings.keyrefs():
+            mapping = known()
+            if mapping is not None:
+                mapping._mark_lost()
 
     # --- the journal's room -----------------------------------------------------------------
 
@@ -502,9 +583,9 @@ class Store:
         snapshot needs what the journal has."""
         journal = self._journal
         assert journal is not None
-        if not self._locks.try_exclusive(CHECKPOINT):
-            return False
         try:
+            if not self._locks.try_exclusive(CHECKPOINT):
+                return False
             self._completed(lambda: journal.checkpoint(self._data))
         finally:
             self._locks.unlock(CHECKPOINT)
@@ -514,9 +595,9 @@ class Store:
         """Plain stores of a mapping have reached the disk: forget frames that could undo them."""
         if self.process != os.getpid() or self._journal is None:
             return
-        inside = self._owner == threading.get_ident()
+        inside, token = self._owner == threading.get_ident(), object()
         if not inside:
-            self.begin(CLOSE_TIMEOUT_S)
+            self.begin(token, CLOSE_TIMEOUT_S)
         try:
             if not self._journal.empty:
                 self._wait_for_leader()
@@ -525,4 +606,18 @@ class Store:
                 self._checkpoint()
         finally:
             if not inside:
-                self.end()
+                self.end(token)
+
+
+def _settle_all(batch: list[Staged]) -> None:
+    for staged in batch:
+        staged.settle(None)
+
+
+def _canceled(path: str) -> OSError:
+    return OSError(
+        errno.ECANCELED,
+        "a commit of another thread failed, whose changes this transaction had seen: nothing was "
+        "written; roll back, and begin again",
+        path,
+    )

@@ -158,6 +158,7 @@ class Transaction(Generic[View]):
         self._size = 0  # of the file when it began
         self._seen = 0  # failures of the store until then
         self._process = 0
+        self._token = object()  # what the store knows it by
 
     def __repr__(self) -> str:
         """Show the file and the state."""
@@ -185,22 +186,21 @@ class Transaction(Generic[View]):
         mapping._require_open_for("change it")
         store = store_of(mapping)
         require_outside(store.identity, store.path)
-        store.begin(self._timeout, mapping)
+        store.begin(self._token, self._timeout, mapping)
         try:
+            self._process = os.getpid()
             if mapping.offset + mapping.size != store.file_bytes():
                 self._target.prepare()
-                store.take_size()
+            store.take_size()
             self._size = store.file_bytes()
             self._mapping = self._target.mapping
             self._private = open_private(self._mapping)
             self._seen = store.show_pending(self._private)
             self._shown = self._target.show(self._private)
+            self._store = store
         except BaseException:
-            self._drop_view()
-            store.end()
+            self._leave(store)
             raise
-        self._process = os.getpid()
-        self._store = store
         return self._shown
 
     def __enter__(self) -> View:
@@ -216,15 +216,12 @@ class Transaction(Generic[View]):
         """Commit; after an exception, roll back. Nothing if either was done in the block."""
         if self._store is None:
             return
-        if error is not None:
-            self.rollback()
-            return
         try:
-            self.commit()
-        except BaseException:
+            if error is None:
+                self.commit()
+        finally:
             if self._store is not None:
-                self.rollback()
-            raise
+                self._end(self._ended or "rolled back")
 
     @property
     def view(self) -> View:
@@ -267,6 +264,7 @@ class Transaction(Generic[View]):
         size_after = mapping.offset + private._size_after
         grown = private._size_after > mapping.size
         runs = changed_runs(private, mapping)
+        private._uses += 1 + len(runs) // 16
         if runs or grown:
             self._require_whole(store)
             size_after = size_after if grown else self._size
@@ -274,8 +272,6 @@ class Transaction(Generic[View]):
             try:
                 store.commit(staged, self._seen, self._timeout)
             finally:
-                if staged.released:  # the slot is another's by now
-                    self._store = None
                 if staged.released or staged.committed:
                     self._end("committed" if staged.committed else "failed")
             if grown:
@@ -316,10 +312,16 @@ class Transaction(Generic[View]):
             store.require_size(self._size)
 
     def _end(self, how: str) -> None:
-        store, self._store, self._ended = self._store, None, how
-        self._drop_view()
-        if store is not None:
-            store.end()
+        self._ended = how
+        if self._store is not None:
+            self._leave(self._store)
+            self._store = None
+
+    def _leave(self, store: Store) -> None:
+        try:
+            self._drop_view()
+        finally:
+            store.end(self._token)
 
     def _drop_view(self) -> None:
         shown, self._shown = self._shown, None
@@ -331,7 +333,9 @@ class Transaction(Generic[View]):
 
     def __del__(self) -> None:
         """Roll back what nobody ended."""
-        if self._store is not None and self._process == os.getpid():
+        if self._store is None or self._process != os.getpid():
+            return
+        if not self._ended:  # else Ctrl-C came in the middle of the end
             import warnings
 
             warnings.warn(
@@ -340,4 +344,4 @@ class Transaction(Generic[View]):
                 stacklevel=2,
                 source=self,
             )
-            self.rollback()
+        self._end(self._ended or "rolled back")
