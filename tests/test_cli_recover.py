@@ -202,9 +202,9 @@ def test_exclusively_created_file_inherits_no_journal(file):
 
 
 def test_journal_of_a_replaced_file_is_refused_until_discarded(file):
-    file.unlink()
-    file.with_name("other").write_bytes(OLD)
-    file.with_name("other").rename(file)
+    other = file.with_name("other")
+    other.write_bytes(OLD)
+    other.replace(file)
     for mode in ("r", "r+"):
         with pytest.raises(JournalError, match="discard=True"):
             open_mapping(file, mode)

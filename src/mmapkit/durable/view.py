@@ -82,6 +82,8 @@ class PrivateMapping(Mapping):
         ------
         OSError
             ENOMEM if the addresses that were set aside are used up.
+        UnsupportedError
+            On Windows.
         ValueError
             If it becomes shorter, or if the mapping ends before its file does.
         """
@@ -104,6 +106,13 @@ class PrivateMapping(Mapping):
                 raise ValueError(
                     f"the mapping ends before its file does, and cannot grow to {size} bytes in a "
                     f"transaction ({self.path!r})"
+                )
+            if os.name != "posix":  # where a view ends with its file
+                raise UnsupportedError(
+                    errno.ENOTSUP,
+                    "a file does not grow in a transaction on Windows: append() and resize() do it "
+                    "outside of one",
+                    self.path,
                 )
             self._grow_private(size)
 
