@@ -384,8 +384,12 @@ class Store:
         except BaseException:
             self._withdraw(staged)
             raise
-        if staged.error is not None:
-            raise staged.error
+        error, staged.error = staged.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            error = None  # its traceback would keep this frame, and all that it has, alive
 
     def _line_up(self, staged: Staged, seen: int) -> None:
         with self._turn:
@@ -453,6 +457,7 @@ class Store:
                 except BaseException:  # Ctrl-C, perhaps before it was done
                     self._finish(batch, error)
                     raise
+            error = None  # its traceback would keep this frame alive
 
     def _finish(self, batch: list[Staged], error: BaseException | None) -> None:
         """Tell all what became of it, and let the next one lead."""
@@ -519,8 +524,11 @@ class Store:
                 attempts -= 1
                 if not attempts:
                     raise
-        if interrupted is not None:
-            raise interrupted
+        try:
+            if interrupted is not None:
+                raise interrupted
+        finally:
+            interrupted = None  # its traceback would keep this frame alive
 
     def _completed(self, step: Callable[[], None]) -> None:
         """Do what can be done again, until it is done, and then raise what interrupted it; an error
@@ -538,8 +546,11 @@ class Store:
         else:
             assert interrupted is not None
             self._poison_with(interrupted)
-        if interrupted is not None:
-            raise interrupted
+        try:
+            if interrupted is not None:
+                raise interrupted
+        finally:
+            interrupted = None  # its traceback would keep this frame alive
 
     def _apply(self, batch: list[Staged]) -> None:
         """Write into the data file what the journal holds by now."""
@@ -588,7 +599,11 @@ class Store:
                 return False
             self._completed(lambda: journal.checkpoint(self._data))
         finally:
-            self._locks.unlock(CHECKPOINT)
+            try:
+                self._locks.unlock(CHECKPOINT)
+            except BaseException:  # Ctrl-C, perhaps before it was done
+                self._locks.unlock(CHECKPOINT)
+                raise
         return True
 
     def flushed(self, mapping: Mapping) -> None:
