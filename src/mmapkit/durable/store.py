@@ -43,7 +43,7 @@ from mmapkit.errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final
 
     from mmapkit._native import File
@@ -411,12 +411,15 @@ class Store:
             with contextlib.suppress(BaseException), self._turn:  # it has been heard once
                 self._turn.wait_for(lambda: staged.settled)
 
-    def _cancel_from(self, place: int) -> None:
-        """Fail what waits from a place on: each has seen the changes of those before it."""
-        for staged in self._waiting[place:]:
+    def _cancel_from(self, place: int, failed: Sequence[Staged] = ()) -> None:
+        """Fail what waits from a place on: each has seen the changes of those before it, and of
+        those that have failed. So has the open transaction, if one of them was released."""
+        canceled = self._waiting[place:]
+        for staged in canceled:
             staged.settle(_canceled(self.path))
         del self._waiting[place:]
-        self._failures += 1
+        if any(staged.released for staged in (*failed, *canceled)):
+            self._failures += 1
         self._turn.notify_all()
 
     def _allocate(self, staged: Staged) -> None:
@@ -465,8 +468,9 @@ class Store:
             for staged in batch:
                 if not staged.settled:
                     staged.settle(error)
-            if not all(staged.committed for staged in batch):
-                self._cancel_from(0)
+            failed = [staged for staged in batch if not staged.committed]
+            if failed:
+                self._cancel_from(0, failed)
             self._leading = []
             self._give_back_if_idle()
             self._turn.notify_all()
