@@ -218,7 +218,8 @@ class Journal:
             files.replace(beside, path)
         except BaseException:
             file.close()
-            files.remove(beside)
+            if files.exists(beside):  # Ctrl-C may come when it has its name
+                files.remove(beside)
             raise
         files.sync_directory(path)
 

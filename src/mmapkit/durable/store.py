@@ -43,7 +43,7 @@ from mmapkit.errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final
 
     from mmapkit._native import File
@@ -384,8 +384,12 @@ class Store:
         except BaseException:
             self._withdraw(staged)
             raise
-        if staged.error is not None:
-            raise staged.error
+        error, staged.error = staged.error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            error = None  # its traceback would keep this frame, and all that it has, alive
 
     def _line_up(self, staged: Staged, seen: int) -> None:
         with self._turn:
@@ -407,12 +411,15 @@ class Store:
             with contextlib.suppress(BaseException), self._turn:  # it has been heard once
                 self._turn.wait_for(lambda: staged.settled)
 
-    def _cancel_from(self, place: int) -> None:
-        """Fail what waits from a place on: each has seen the changes of those before it."""
-        for staged in self._waiting[place:]:
+    def _cancel_from(self, place: int, failed: Sequence[Staged] = ()) -> None:
+        """Fail what waits from a place on: each has seen the changes of those before it, and of
+        those that have failed. So has the open transaction, if one of them was released."""
+        canceled = self._waiting[place:]
+        for staged in canceled:
             staged.settle(_canceled(self.path))
         del self._waiting[place:]
-        self._failures += 1
+        if any(staged.released for staged in (*failed, *canceled)):
+            self._failures += 1
         self._turn.notify_all()
 
     def _allocate(self, staged: Staged) -> None:
@@ -453,6 +460,7 @@ class Store:
                 except BaseException:  # Ctrl-C, perhaps before it was done
                     self._finish(batch, error)
                     raise
+            error = None  # its traceback would keep this frame alive
 
     def _finish(self, batch: list[Staged], error: BaseException | None) -> None:
         """Tell all what became of it, and let the next one lead."""
@@ -460,8 +468,9 @@ class Store:
             for staged in batch:
                 if not staged.settled:
                     staged.settle(error)
-            if not all(staged.committed for staged in batch):
-                self._cancel_from(0)
+            failed = [staged for staged in batch if not staged.committed]
+            if failed:
+                self._cancel_from(0, failed)
             self._leading = []
             self._give_back_if_idle()
             self._turn.notify_all()
@@ -519,8 +528,11 @@ class Store:
                 attempts -= 1
                 if not attempts:
                     raise
-        if interrupted is not None:
-            raise interrupted
+        try:
+            if interrupted is not None:
+                raise interrupted
+        finally:
+            interrupted = None  # its traceback would keep this frame alive
 
     def _completed(self, step: Callable[[], None]) -> None:
         """Do what can be done again, until it is done, and then raise what interrupted it; an error
@@ -538,8 +550,11 @@ class Store:
         else:
             assert interrupted is not None
             self._poison_with(interrupted)
-        if interrupted is not None:
-            raise interrupted
+        try:
+            if interrupted is not None:
+                raise interrupted
+        finally:
+            interrupted = None  # its traceback would keep this frame alive
 
     def _apply(self, batch: list[Staged]) -> None:
         """Write into the data file what the journal holds by now."""
@@ -588,7 +603,11 @@ class Store:
                 return False
             self._completed(lambda: journal.checkpoint(self._data))
         finally:
-            self._locks.unlock(CHECKPOINT)
+            try:
+                self._locks.unlock(CHECKPOINT)
+            except BaseException:  # Ctrl-C, perhaps before it was done
+                self._locks.unlock(CHECKPOINT)
+                raise
         return True
 
     def flushed(self, mapping: Mapping) -> None:
