@@ -19,7 +19,7 @@ from mmapkit import _native
 from mmapkit.durable.files import Files
 
 SECTOR = 512
-FOLDER = "/memory/"
+FOLDER = os.path.join(os.path.abspath("/memory"), "")
 
 
 @dataclass
