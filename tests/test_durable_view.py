@@ -381,13 +381,15 @@ def test_views_are_used_again_unless_somebody_holds_them(shared):
     view._end()
     again = open_private(shared)  # `view` is held
     assert again is not view
+    places = {where, again.array("u1").ctypes.data}
+    assert len(places) == 2
     with pytest.raises(ValueError, match="has ended"):
         view[0]
     del view
     again._end()
     del again
     third = open_private(shared)
-    assert third.array("u1").ctypes.data == where
+    assert third.array("u1").ctypes.data in places
     assert third[0] == shared[0] != 7  # what was stored is not there any more
     third._end()
 

@@ -53,7 +53,6 @@ __all__ = [
     "before_replace",
     "recover",
     "redo",
-    "try_alone",
     "verify",
 ]
 
@@ -472,19 +471,6 @@ def become_alive(files: Files, path: str, data: File, locks: Locks) -> None:
             _complete(files, journal, data, force=False)
             locks.unlock(ALIVE)
         locks.wait(lambda: locks.try_shared(ALIVE), PATIENCE_S, "recovery", ALIVE)
-    finally:
-        locks.unlock(RECOVERY)
-
-
-def try_alone(locks: Locks) -> bool:
-    """Hold ALIVE exclusively instead of shared, unless somebody else is alive; then perhaps not at
-    all any more. With the lock for writing, before the journal is let go."""
-    if sys.platform != "win32":
-        return locks.try_exclusive(ALIVE)
-    _with_recovery(locks)  # a lock does not change its kind there: nobody may look in between
-    try:
-        locks.unlock(ALIVE)
-        return locks.try_exclusive(ALIVE)
     finally:
         locks.unlock(RECOVERY)
 

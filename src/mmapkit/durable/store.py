@@ -36,8 +36,9 @@ from mmapkit.durable.locks import (
     begin_writing,
     end_applying,
     end_writing,
+    try_alone,
 )
-from mmapkit.durable.recovery import become_alive, redo, try_alone
+from mmapkit.durable.recovery import become_alive, redo
 from mmapkit.durable.staged import Staged
 from mmapkit.errors import UnsupportedError
 
@@ -199,7 +200,7 @@ class Store:
         if not self._writing:  # of a transaction that was never ended
             begin_writing(self._locks, CLOSE_TIMEOUT_S)
         self._catch_up()
-        if not try_alone(self._locks):
+        if not try_alone(self._locks, CLOSE_TIMEOUT_S):
             return  # another process has it open, and will
         if not self._locks.try_exclusive(CHECKPOINT):
             return  # a snapshot needs what it has; who opens the file next removes it
