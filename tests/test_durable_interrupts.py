@@ -127,9 +127,8 @@ def test_commit(path):
         def check(at, finished):
             nonlocal before
             now = m[0], m[9 * PAGE]
-            assert (
-                now in [(at % 251 + 1,) * 2] if finished else [(before,) * 2, (at % 251 + 1,) * 2]
-            )
+            new = (at % 251 + 1,) * 2
+            assert now in ([new] if finished else [(before,) * 2, new])
             require_unlocked(path)
             with m.transaction(timeout=0) as private:
                 private[0] = private[9 * PAGE] = before = (before + 2) % 251

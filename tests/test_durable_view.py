@@ -15,8 +15,7 @@ from mmapkit.durable.changes import method
 from mmapkit.durable.view import PrivateMapping, open_private
 
 PAGE = mk.page_size()
-
-pytestmark = pytest.mark.reserve
+grows = pytest.mark.skipif(os.name != "posix", reason="not there: UnsupportedError")
 
 
 @pytest.fixture
@@ -69,6 +68,7 @@ def test_it_maps_the_open_file_whatever_its_name_is_now(shared, path):
     view._end()
 
 
+@grows
 def test_it_grows_by_zeros_and_views_stay(view, shared, path):
     old = view.array("u1")
     view.resize(4 * PAGE + 10)
@@ -83,6 +83,15 @@ def test_it_grows_by_zeros_and_views_stay(view, shared, path):
     assert (view.size, view._size_after) == (100 * PAGE, 100 * PAGE)
 
 
+@pytest.mark.skipif(os.name == "posix", reason="grows here")
+def test_it_does_not_grow_on_windows(view, shared):
+    view[0] = 7
+    with pytest.raises(mk.UnsupportedError, match="in a transaction on Windows"):
+        view.resize(5 * PAGE)
+    assert (view[0], view.size, view._size_after, shared[0]) == (7, 4 * PAGE, 4 * PAGE, 0)
+
+
+@grows
 def test_it_grows_from_a_partial_page(tmp_path):
     path = tmp_path / "partial"
     path.write_bytes(b"ab")
@@ -96,6 +105,7 @@ def test_it_grows_from_a_partial_page(tmp_path):
     assert path.read_bytes() == b"ab"
 
 
+@grows
 def test_it_grows_from_nothing(tmp_path):
     path = tmp_path / "empty"
     path.touch()
@@ -108,6 +118,7 @@ def test_it_grows_from_nothing(tmp_path):
     assert path.read_bytes() == b""
 
 
+@grows
 def test_it_does_not_become_shorter(view):
     view.resize(5 * PAGE)
     with pytest.raises(ValueError, match=f"from {5 * PAGE} to {PAGE} bytes"):
@@ -139,6 +150,7 @@ def test_growth_beyond_the_addresses_is_an_error(shared, monkeypatch):
     view._end()
 
 
+@grows
 def test_refresh_follows_nobody(view):
     view.resize(5 * PAGE)
     view[4 * PAGE] = 9
@@ -256,14 +268,17 @@ def test_storing_late_is_told_when_the_view_goes(path, offset, grown):
 
 
 @pytest.mark.parametrize("offset", [0, 100])
-@pytest.mark.parametrize("grown", [0, 100, 3 * PAGE])
+@pytest.mark.parametrize(
+    "grown", [0, pytest.param(100, marks=grows), pytest.param(3 * PAGE, marks=grows)]
+)
 @pytest.mark.parametrize("size", [1, PAGE - 1, PAGE, 3 * PAGE + 5])
 def test_nothing_is_told_of_what_was_stored_in_time(tmp_path, recwarn, offset, grown, size):
     path = tmp_path / "file"
     path.write_bytes(b"x" * (offset + size))
     with mk.open(path, "r+", offset=offset) as m:
         view = open_private(m)
-        view.resize(view.size + grown)
+        if grown:
+            view.resize(view.size + grown)
         kept = view.array("u1")
         kept[:] = 7
         view._end()
@@ -296,6 +311,7 @@ def test_a_kept_view_shows_the_file_again(shared):
     assert kept[1] == 200
 
 
+@grows
 def test_a_kept_view_of_a_grown_mapping_may_be_read(shared):
     view = open_private(shared)
     view.resize(8 * PAGE)
@@ -349,13 +365,33 @@ def test_nothing_is_left_open(shared):
     def count():
         return len(os.listdir("/proc/self/fd"))
 
-    open_private(shared)._end()
     before = count()
     for _ in range(10):
         view = open_private(shared)
         view.resize(10 * PAGE)
         view._end()
     assert count() == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="private pages are dropped")
+def test_views_are_used_again_unless_somebody_holds_them(shared):
+    view = open_private(shared)
+    view[0] = 7
+    where = view.array("u1").ctypes.data
+    view._end()
+    again = open_private(shared)  # `view` is held
+    assert again is not view
+    places = {where, again.array("u1").ctypes.data}
+    assert len(places) == 2
+    with pytest.raises(ValueError, match="has ended"):
+        view[0]
+    del view
+    again._end()
+    del again
+    third = open_private(shared)
+    assert third.array("u1").ctypes.data in places
+    assert third[0] == shared[0] != 7  # what was stored is not there any more
+    third._end()
 
 
 def test_a_truncated_file_is_noticed(view, shared, path):
@@ -372,6 +408,7 @@ def test_a_truncated_file_is_noticed(view, shared, path):
         shared.close()
 
 
+@grows
 def test_growth_is_not_taken_for_a_truncation(view):
     view.resize(8 * PAGE)
     view[7 * PAGE] = 1

@@ -69,7 +69,7 @@ def two_of_which_the_second_waits(store, held, mapping, other):
     """Start them; the first is being written, and the second has seen what it changed."""
     first = Adder(mapping, ready=lambda: until(lambda: store._wanting))
     until(lambda: store._owner == first.ident)
-    second = Adder(other)
+    second = Adder(other, ready=lambda: held.reached.wait(20))
     until(lambda: held.reached.is_set() and store._waiting)
     return first, second
 

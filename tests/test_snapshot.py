@@ -191,7 +191,8 @@ def test_it_does_not_take_its_own_place(path, tmp_path, overwrite):
         names.append(tmp_path / "hard")
     with contextlib.suppress(OSError):
         (tmp_path / "soft").symlink_to(path)
-        names.append(tmp_path / "soft")
+        if (tmp_path / "soft").exists():  # with Wine 8 it leads nowhere
+            names.append(tmp_path / "soft")
     with mk.open(path) as m:
         for name in names:
             with pytest.raises(ValueError, match="its own place"):

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "map/internal.h"
+#include "os/changed.h"
 
 #define EXPORT_ONE ((uint64_t)1)
 #define EXPORT_MASK (((uint64_t)1 << 31) - 1)
@@ -87,6 +88,25 @@ mmk_status mmk_region_close_deferred(mmk_region *region) {
         return MMK_CLOSED;
     hide(region);
     return MMK_OK;
+}
+
+mmk_status mmk_region_rest(mmk_region *region) {
+    mmk_status status = mmk_region_close_begin(region);
+    if (status != MMK_OK)
+        return status;
+    if (region->mode != MMK_MODE_COPY || region->backend != MMK_BACKEND_MAP ||
+        region->backed_bytes != SIZE_MAX || !region->has_map ||
+        atomic_load(&region->faults.state) != 0)
+        return MMK_UNSUPPORTED;
+    return mmk_os_discard(region->base, region->mapped_bytes);
+}
+
+bool mmk_region_wake(mmk_region *region) {
+    uint64_t found = CLOSED;
+    if (atomic_load(&region->unmapped))
+        return false;
+    region->size_bytes = region->extent_bytes;
+    return atomic_compare_exchange_strong(&region->leases, &found, 0);
 }
 
 void mmk_region_close_finish(mmk_region *region) {

@@ -151,6 +151,8 @@ cdef extern from "mmk/region.h" nogil:
     mmk_status mmk_region_close_begin(mmk_region *region)
     mmk_status mmk_region_close_deferred(mmk_region *region)
     void mmk_region_close_finish(mmk_region *region)
+    mmk_status mmk_region_rest(mmk_region *region)
+    bint mmk_region_wake(mmk_region *region)
     mmk_status mmk_region_pin(mmk_region *region)
     void mmk_region_unpin(mmk_region *region)
     mmk_status mmk_region_export(mmk_region *region)

@@ -458,6 +458,23 @@ cdef class Region(Visited):
             mmk_region_close_deferred(&self.c)
             mmk_region_close_finish(&self.c)
 
+    def _rest(self):
+        """Close a private mapping so that `_wake()` undoes it, without what was stored into it; True
+        if it can. Otherwise, or if nobody wakes it, `_finish()` unmaps it."""
+        cdef mmk_status status
+        with nogil:
+            status = mmk_region_rest(&self.c)
+        return status == MMK_OK
+
+    def _wake(self):
+        """Undo `_rest()`; False if that is too late."""
+        return bool(mmk_region_wake(&self.c))
+
+    def _finish(self):
+        """Unmap what is closed."""
+        with nogil:
+            mmk_region_close_finish(&self.c)
+
     def close(self, *, bint defer=False):
         """Unmap, and give the descriptor back.
 

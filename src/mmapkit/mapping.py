@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mmapkit.durable.reading import Reader, Reading
     from mmapkit.durable.store import Store
     from mmapkit.durable.transaction import Transaction
+    from mmapkit.durable.view import Spares
     from mmapkit.passes.running import Blocks
     from mmapkit.rawfile import MappingFile
     from mmapkit.views import Order
@@ -77,6 +78,7 @@ class Mapping(Region, Searchable):
 
     _name: str | None = None
     _reserve: int | None = None
+    _spares: Spares | None = None  # views of transactions that have ended
     _ledger: Store | None  # of its transactions, from the first one on
     _reader: Reader | None  # of reading()
     _followed: int = -1  # bytes that the file had when reading() last looked

@@ -153,7 +153,41 @@ static void test_marked_region_never_flushes(void) {
     close_region(region);
 }
 
+/* What rests is closed, and what was stored into it is gone. */
+static void test_rest(void) {
+    size_t page = mmk_os_page_bytes();
+    mmk_region_options options = options_for(MMK_MODE_COPY);
+    mmk_region *region = region_over(path, 4 * page, &options);
+    CHECK_EQ(mmk_region_export(region), MMK_OK);
+    CHECK_EQ(mmk_region_rest(region), MMK_EXPORTED);
+    mmk_region_unexport(region);
+    region->data[page] ^= 1;
+    mmk_status status = mmk_region_rest(region);
+    CHECK(mmk_region_closed(region));
+    CHECK_EQ(region->size_bytes, 0);
+    if (status == MMK_OK) {
+        CHECK(mmk_region_wake(region));
+        CHECK_EQ(region->size_bytes, 4 * page);
+        CHECK(patterned(region->data, 4 * page, 0));
+        check_runs(region, region, NULL, 0);
+        CHECK_EQ(mmk_region_rest(region), MMK_OK);
+        CHECK_EQ(mmk_region_pin(region), MMK_CLOSED); /* whoever comes too late unmaps it */
+        CHECK(!mmk_region_wake(region));
+    } else {
+        CHECK_EQ(status, MMK_UNSUPPORTED);
+    }
+    mmk_region_close_finish(region);
+    CHECK(atomic_load(&region->unmapped));
+    free(region);
+    region = region_over(path, 4 * page, &(mmk_region_options){.mode = MMK_MODE_READ,
+                                                               .length = MMK_TO_END});
+    CHECK_EQ(mmk_region_rest(region), MMK_UNSUPPORTED);
+    mmk_region_close_finish(region);
+    free(region);
+}
+
 int main(void) {
+    test_rest();
     test_runs_are_pages_as_far_as_they_are_visible();
     test_many_runs();
     test_what_cannot_be_asked();

@@ -19,7 +19,7 @@ from mmapkit import _native
 from mmapkit.durable.files import Files
 
 SECTOR = 512
-FOLDER = "/memory/"
+FOLDER = os.path.join(os.path.abspath("/memory"), "")
 
 
 @dataclass
@@ -163,7 +163,7 @@ class MemoryFile:
         self._disk.sync(Step("sync", self._inode, site=f"{_site()}:{self._kind()}"))
 
     def _kind(self):
-        return "data" if self.path.endswith("/data") else "journal"
+        return "data" if os.path.basename(self.path) == "data" else "journal"
 
     def try_lock(self, offset, length, exclusive):
         return True

@@ -53,9 +53,9 @@ class Ended:
 class Zygote:
     """See zygote.py; with tracer.c to interfere."""
 
-    def __init__(self, tracer):
+    def __init__(self, tracer, *mistake):
         self._tracer = tracer
-        self._process = start("zygote.py")
+        self._process = start("zygote.py", *mistake)
 
     def run(self, work, path, *action):
         """Have a child do a work, with a tracer that does something to it, and wait for its end."""

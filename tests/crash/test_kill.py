@@ -14,7 +14,8 @@ import pytest
 import mmapkit as mk
 
 from . import workload
-from .processes import start
+from .processes import Zygote, start
+from .report import Report
 
 FEW = 15  # every so many calls in the quick run
 
@@ -75,6 +76,13 @@ def _session(zygote, folder, report, step):
 def test_killed_in_a_session(zygote, quick_folder, report):
     seen = _session(zygote, quick_folder, report, FEW)
     assert len(seen) > 3, seen  # from the first commit to the last
+
+
+def test_kills_show_a_commit_without_a_journal(tracer, quick_folder):
+    zygote = Zygote(tracer, "in-place")
+    with pytest.raises(workload.Torn):
+        _session(zygote, quick_folder, Report("in place"), 2)
+    zygote.close()
 
 
 @pytest.mark.slow

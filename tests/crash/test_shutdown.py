@@ -20,6 +20,7 @@ import mmapkit as mk
 from ..faults import disks
 from . import workload
 from .processes import start
+from .report import Report
 
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, <linux/fs.h>
 _CUTS = {"journal lost": 2, "journal written": 1}  # the filesystem's own: NOLOGFLUSH, LOGFLUSH
@@ -56,12 +57,12 @@ def _acknowledged(output, before):
     return last
 
 
-def _cycle(directory, image, before, chance, report, examiner):
+def _cycle(directory, image, before, chance, report, examiner, *mistake):
     """Write, cut, look: all that was acknowledged is there, and nothing is there in part."""
     path = directory / "data"
     lanes = len(before)
     per_session = chance.choice((3, 40, 1000))
-    with start("writer.py", path, lanes, per_session, stderr=subprocess.PIPE) as writer:
+    with start("writer.py", path, lanes, per_session, *mistake, stderr=subprocess.PIPE) as writer:
         first = writer.stdout.readline()
         if not first:
             raise AssertionError(f"the writer ended by itself: {writer.communicate()[1]}")
@@ -88,7 +89,7 @@ def _cycle(directory, image, before, chance, report, examiner):
     return found
 
 
-def _campaign(kind, lanes, cycles, tmp_path, report):
+def _campaign(kind, lanes, cycles, tmp_path, report, *mistake):
     chance = random.Random(f"{kind} {lanes}")
     disk, image = _mounted(kind, tmp_path / kind)
     with contextlib.ExitStack() as stack:
@@ -100,7 +101,7 @@ def _campaign(kind, lanes, cycles, tmp_path, report):
         examiner = workload.Examiner(lanes)
         found = [0] * lanes
         for _ in range(cycles):
-            found = _cycle(directory, image, found, chance, report, examiner)
+            found = _cycle(directory, image, found, chance, report, examiner, *mistake)
         report.note = f"{sum(found):,} commits, power cut while they went on"
 
 
@@ -114,6 +115,13 @@ def _sync_directory(directory):
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_power_cuts_lose_no_acknowledged_commit(kind, lanes, tmp_path, report):
     _campaign(kind, lanes, FEW // 2, tmp_path, report)
+
+
+def test_power_cuts_show_a_sync_that_is_left_out(tmp_path):
+    report = Report("without sync")
+    with pytest.raises((AssertionError, mk.JournalError)):
+        _campaign("ext4", 1, 10, tmp_path, report, "unsynced")
+    assert report.tried, "the writer ended by itself"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A program that commits without end, and says so: `writer.py FILE LANES COMMITS`.
+"""A program that commits without end, and says so: `writer.py FILE LANES COMMITS [unsynced]`.
 
 One thread for each lane. After so many commits of each, the file is closed and opened again. Each
 commit that has returned is a line on standard output: "lane number".
@@ -39,6 +39,10 @@ def main(path, lanes, count):
 
 
 if __name__ == "__main__":
+    if sys.argv[4:] == ["unsynced"]:  # a mistake that the campaign has to see
+        from mmapkit.durable.journal import Journal
+
+        Journal.sync = lambda self: None
     try:
         main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     except OSError as error:

@@ -117,6 +117,12 @@ mmk_status mmk_region_close_begin(mmk_region *region);
 mmk_status mmk_region_close_deferred(mmk_region *region);
 /* Unmaps a closed region, unless leases are left or it is unmapped already. */
 void mmk_region_close_finish(mmk_region *region);
+/* For a private map that is wanted again soon: like begin(), but drops what was stored into it, and
+ * wake() undoes it. Until then it is closed; finish() unmaps it as any other. MMK_UNSUPPORTED where
+ * it is not as it was mapped, or private pages cannot be dropped: then it is closed, and no more. */
+mmk_status mmk_region_rest(mmk_region *region);
+/* False if it has been unmapped meanwhile. Nobody else may know the region at that time. */
+bool mmk_region_wake(mmk_region *region);
 
 /* --- leases --------------------------------------------------------------------------------- */
 

@@ -50,7 +50,11 @@ class Files:
         os.replace(source, target)
 
     def remove(self, path: str) -> None:
-        """Remove a name."""
+        """Remove a file, whoever has it open; its name is free at once."""
+        if sys.platform == "win32":  # where it may stay until the last one has closed it
+            aside = temporary_path(path)
+            os.replace(path, aside)
+            path = aside
         os.unlink(path)
 
     def sync_directory(self, path: str) -> None:

@@ -7,6 +7,7 @@ and no blocks are allocated ahead.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmapkit.array import MappedArray, _Closed
@@ -96,8 +97,10 @@ def cut_tail(array: MappedArray) -> None:
     """Cut off what a killed writer left behind the rows, if the array is one that grows.
 
     With the lock for writing, while no commit is being applied: that makes the file longer before
-    anybody counts its rows.
+    anybody counts its rows. Not on Windows: mapped files are not cut there, and no rows are added.
     """
+    if os.name != "posix":
+        return
     layout = array._layout
     if layout.format == "npy" and grows(array) and array.mapping._file_size() > layout.span[1]:
         array._growing().require_unchanged(array)

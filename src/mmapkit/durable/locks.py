@@ -145,7 +145,7 @@ class Locks:
         who = ", ".join(map(_described, found)) or "another process"
         return TimeoutError(
             errno.ETIMEDOUT,
-            f"{os.strerror(errno.ETIMEDOUT)}: waiting for {what}; {who} did not let go in time",
+            f"timed out waiting for {what}; {who} did not let go in time",
             self.file.path,
         )
 

@@ -46,7 +46,15 @@ if TYPE_CHECKING:
     from mmapkit._native import File
     from mmapkit.durable.files import Files
 
-__all__ = ["Report", "become_alive", "before_open", "before_replace", "recover", "redo", "verify"]
+__all__ = [
+    "Report",
+    "become_alive",
+    "before_open",
+    "before_replace",
+    "recover",
+    "redo",
+    "verify",
+]
 
 # How long to wait for somebody who is just applying a commit.
 PATIENCE_S: Final = 10.0

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,7 @@ def snapshot(mapping: Mapping, path: str | os.PathLike[str], overwrite: bool) ->
         open_file(source_path, mapping) as held,
         _appearing(target, overwrite) as copy,
     ):
-        if os.name == "posix":
+        if sys.platform != "win32":
             os.fchmod(copy.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
         state = _State(mapping, source)
         locks = Locks(held)
@@ -203,7 +204,7 @@ def _data(source: File, size: int) -> Iterator[tuple[int, int]]:
     at = 0
     while at < size:
         start, end = at, size
-        if hasattr(os, "SEEK_DATA"):
+        if sys.platform != "win32" and hasattr(os, "SEEK_DATA"):
             try:
                 start = os.lseek(source.fileno(), at, os.SEEK_DATA)
                 end = os.lseek(source.fileno(), start, os.SEEK_HOLE)

@@ -36,6 +36,7 @@ from mmapkit.durable.locks import (
     begin_writing,
     end_applying,
     end_writing,
+    try_alone,
 )
 from mmapkit.durable.recovery import become_alive, redo
 from mmapkit.durable.staged import Staged
@@ -43,7 +44,7 @@ from mmapkit.errors import UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final
 
     from mmapkit._native import File
@@ -83,7 +84,10 @@ def _join(mapping: Mapping, files: Files) -> Store:
     data = files.open(path, "r+")
     try:
         identity = data.identity()
-        if not os.path.samestat(os.fstat(data.fileno()), os.fstat(mapping.fileno())):
+        # Elsewhere no other takes the name of a file that is mapped.
+        if os.name == "posix" and not os.path.samestat(
+            os.fstat(data.fileno()), os.fstat(mapping.fileno())
+        ):
             raise OSError(
                 errno.ESTALE,
                 "another file has this name now: what is mapped has none, and no journal",
@@ -151,8 +155,13 @@ class Store:
         """An array that has grown has another mapping now."""
         self.join(to)
         to._ledger = self
+        self._forget(mapping)
+
+    def _forget(self, mapping: Mapping) -> None:
         self._mappings.pop(mapping, None)
         mapping._ledger = None
+        if mapping._spares is not None:
+            mapping._spares.clear()
 
     def require_no_transaction(self, mapping: Mapping) -> None:
         """Raise BufferError if a transaction on this mapping is open: it is about to be closed."""
@@ -169,8 +178,7 @@ class Store:
 
     def leave(self, mapping: Mapping) -> None:
         """See that all commits are in the data file and on the disk, if this was the last."""
-        self._mappings.pop(mapping, None)
-        mapping._ledger = None
+        self._forget(mapping)
         self._close_if_unused()
 
     def _leave_at_end(self) -> None:
@@ -193,17 +201,15 @@ class Store:
         if self._journal is None or self._poison is not None:
             return
         try:
-            begin_writing(self._locks, LEAVING_TIMEOUT_S)
+            if not self._writing:  # of a transaction that was never ended
+                begin_writing(self._locks, LEAVING_TIMEOUT_S)
         except TimeoutError:
             return  # another process has a transaction open, and does the rest when it closes
         if not self._journal.is_there():
             self._data.sync()
             return
         self._catch_up()
-        # Windows counts what this process has, too, so it is given back first. Whoever gets there
-        # between has nothing to recover.
-        self._locks.unlock(ALIVE)
-        if not self._locks.try_exclusive(ALIVE):
+        if not try_alone(self._locks, PATIENCE_S):
             return  # another process has it open, and will
         if not self._locks.try_exclusive(CHECKPOINT):
             return  # a snapshot needs what it has; who opens the file next removes it
@@ -346,7 +352,11 @@ class Store:
     def _opened_journal(self) -> Journal:
         """Open the journal, or make one; what is left of processes that died is recovered first."""
         become_alive(self._files, self.path, self._data, self._locks)
-        return Journal.open_or_create(self._files, journal_path(self.path), self._data)
+        try:
+            return Journal.open_or_create(self._files, journal_path(self.path), self._data)
+        except BaseException:
+            self._locks.unlock(ALIVE)
+            raise
 
     def file_bytes(self) -> int:
         """The size of the data file now."""
@@ -415,12 +425,15 @@ class Store:
             with contextlib.suppress(BaseException), self._turn:  # it has been heard once
                 self._turn.wait_for(lambda: staged.settled)
 
-    def _cancel_from(self, place: int) -> None:
-        """Fail what waits from a place on: each has seen the changes of those before it."""
-        for staged in self._waiting[place:]:
+    def _cancel_from(self, place: int, failed: Sequence[Staged] = ()) -> None:
+        """Fail what waits from a place on: each has seen the changes of those before it, and of
+        those that have failed. So has the open transaction, if one of them was released."""
+        canceled = self._waiting[place:]
+        for staged in canceled:
             staged.settle(_canceled(self.path))
         del self._waiting[place:]
-        self._failures += 1
+        if any(staged.released for staged in (*failed, *canceled)):
+            self._failures += 1
         self._turn.notify_all()
 
     def _allocate(self, staged: Staged) -> None:
@@ -469,8 +482,9 @@ class Store:
             for staged in batch:
                 if not staged.settled:
                     staged.settle(error)
-            if not all(staged.committed for staged in batch):
-                self._cancel_from(0)
+            failed = [staged for staged in batch if not staged.committed]
+            if failed:
+                self._cancel_from(0, failed)
             self._leading = []
             self._give_back_if_idle()
             self._turn.notify_all()

@@ -264,6 +264,7 @@ class Transaction(Generic[View]):
         size_after = mapping.offset + private._size_after
         grown = private._size_after > mapping.size
         runs = changed_runs(private, mapping)
+        private._uses += 1 + len(runs) // 16
         if runs or grown:
             self._require_whole(store)
             size_after = size_after if grown else self._size

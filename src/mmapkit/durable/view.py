@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import warnings
 
 from mmapkit._native import page_size
@@ -31,6 +32,12 @@ LEAST_RESERVE_BYTES: Final = 16 << 20
 COPY_MODE: Final = 2  # mmk/region.h
 
 
+# A view is used again until so many of its pages were changed: finding them takes longer with every
+# page table that has been filled.
+MOST_USES: Final = 64
+MOST_SPARES: Final = 2
+
+
 class PrivateMapping(Mapping):
     """What `Mapping.transaction()` gives: a Mapping whose changes are the transaction's.
 
@@ -40,6 +47,8 @@ class PrivateMapping(Mapping):
     """
 
     _ended = False
+    _uses = 0  # pages that were changed, in all of its transactions
+    _resting_place: Spares  # between two of them
     # Whether the file ends where the mapping does, and therefore grows with it.
     _grows: bool
     # The bytes that the file is to have from the mapping's offset on. The mapping may have more:
@@ -73,6 +82,8 @@ class PrivateMapping(Mapping):
         ------
         OSError
             ENOMEM if the addresses that were set aside are used up.
+        UnsupportedError
+            On Windows.
         ValueError
             If it becomes shorter, or if the mapping ends before its file does.
         """
@@ -95,6 +106,13 @@ class PrivateMapping(Mapping):
                 raise ValueError(
                     f"the mapping ends before its file does, and cannot grow to {size} bytes in a "
                     f"transaction ({self.path!r})"
+                )
+            if os.name != "posix":  # where a view ends with its file
+                raise UnsupportedError(
+                    errno.ENOTSUP,
+                    "a file does not grow in a transaction on Windows: append() and resize() do it "
+                    "outside of one",
+                    self.path,
                 )
             self._grow_private(size)
 
@@ -144,7 +162,23 @@ class PrivateMapping(Mapping):
             return
         if self._views_left():
             self._show_file()
+        elif self._uses < MOST_USES and not self.faulted:
+            if self._rest():
+                self._resting_place.keep(self)
+            else:
+                self._finish()
+            return
         self.close(defer=True)
+
+    def _begin_again(self, mapping: Mapping) -> bool:
+        """Be the view of another transaction, if it shows what the mapping shows by now."""
+        if (self.size, self.offset) != (mapping.size, mapping.offset):
+            self.close(defer=True)
+            return False
+        self._ended = False
+        self._size_after = self._file_bytes = self.size
+        self._grows = self._file_size() == self.offset + self.size
+        return True
 
     def _show_file(self) -> None:
         """Have kept views show the file again, where the system can drop private pages; then what
@@ -181,6 +215,46 @@ class PrivateMapping(Mapping):
             )
 
 
+class Spares:
+    """Views whose transactions have ended, for the next ones: mapping a file anew costs as much as
+    all other system calls of a small commit together.
+
+    One whose object somebody still holds is not used again, since it would come to life in his
+    hands; with two of them, ``with m.transaction() as private`` in a loop always finds one.
+    """
+
+    def __init__(self) -> None:
+        """Have none."""
+        self._views: list[PrivateMapping] = []
+
+    def keep(self, view: PrivateMapping) -> None:
+        """Take a view that rests."""
+        self._views.append(view)
+        if len(self._views) > MOST_SPARES:
+            self._views.pop(0)._finish()
+
+    def take(self, mapping: Mapping) -> PrivateMapping | None:
+        """Give one that shows what the mapping shows, and that nobody else holds."""
+        views = self._views
+        for at in range(len(views)):
+            if sys.getrefcount(views[at]) == _ONE_REFERENCE:
+                view = views.pop(at)
+                if view._wake() and view._begin_again(mapping):
+                    return view
+                return None
+        return None
+
+    def clear(self) -> None:
+        """Unmap them all."""
+        while self._views:
+            self._views.pop()._finish()
+
+
+_one = [object()]
+# What getrefcount() says of an object that a list holds, and nobody else.
+_ONE_REFERENCE: Final = sys.getrefcount(_one[0])
+
+
 def follow_bytes(mapping: Mapping, size: int | None = None) -> None:
     """Show the bytes that the file has by now, unless views are in the way.
 
@@ -214,6 +288,11 @@ def open_private(mapping: Mapping) -> PrivateMapping:
         )
     file: Any = Descriptor(mapping) if os.name == "posix" else mapping.path
     size = mapping.size
+    spares = mapping._spares
+    if spares is None:
+        spares = mapping._spares = Spares()
+    if (spare := spares.take(mapping)) is not None:
+        return spare
     for reserve in (max(RESERVE_BYTES, 4 * size), 2 * size + LEAST_RESERVE_BYTES, None):
         view = PrivateMapping.__new__(PrivateMapping)
         try:
@@ -226,6 +305,7 @@ def open_private(mapping: Mapping) -> PrivateMapping:
                 raise
         else:
             break
+    view._resting_place = spares
     view._size_after = view._file_bytes = size
     view._grows = view._file_size() == view.offset + size
     return view
