@@ -200,16 +200,16 @@ class Store:
         """Empty the journal and, if no other process uses it, remove it."""
         if self._journal is None or self._poison is not None:
             return
-        try:
-            if not self._writing:  # of a transaction that was never ended
+        if not self._writing:  # else a transaction was never ended
+            try:
                 begin_writing(self._locks, LEAVING_TIMEOUT_S)
-        except TimeoutError:
-            return  # another process has a transaction open, and does the rest when it closes
+            except TimeoutError:
+                return  # another process has a transaction open, and does the rest when it closes
         if not self._journal.is_there():
             self._data.sync()
             return
         self._catch_up()
-        if not try_alone(self._locks, PATIENCE_S):
+        if not try_alone(self._locks, LEAVING_TIMEOUT_S):
             return  # another process has it open, and will
         if not self._locks.try_exclusive(CHECKPOINT):
             return  # a snapshot needs what it has; who opens the file next removes it
