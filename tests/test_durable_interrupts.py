@@ -220,4 +220,4 @@ def test_flush_and_close(path):
             assert m[0] == content[0]
             content[1] = m[1]
 
-    assert interrupted_everywhere(work, check, stride=11) > 100
+    assert interrupted_everywhere(work, check, stride=7) > 100

@@ -639,7 +639,11 @@ class Store:
                 self._checkpoint()
         finally:
             if not inside:
-                self.end(token)
+                try:
+                    self.end(token)
+                except BaseException:  # Ctrl-C, perhaps before it was done
+                    self.end(token)
+                    raise
 
 
 def _settle_all(batch: list[Staged]) -> None:
