@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 import threading
 import time
 import weakref
@@ -46,6 +47,7 @@ __all__ = [
     "end_applying",
     "end_reading",
     "end_writing",
+    "try_alone",
     "try_reading",
 ]
 
@@ -188,6 +190,26 @@ def begin_writing(locks: Locks, timeout: float | None) -> None:
 def end_writing(locks: Locks) -> None:
     """Let the next one write."""
     locks.unlock(WRITER)
+
+
+def try_alone(locks: Locks, timeout: float | None) -> bool:
+    """Hold ALIVE exclusively instead of shared, unless somebody else is alive; then perhaps not at
+    all any more. With the lock for writing, before the journal is let go.
+
+    Raises
+    ------
+    TimeoutError, UnsupportedError
+        As for `begin_writing()`.
+    """
+    if sys.platform != "win32":
+        return locks.try_exclusive(ALIVE)
+    # A lock does not change its kind there: nobody may look in between.
+    locks.wait(lambda: locks.try_exclusive(RECOVERY), timeout, "recovery", RECOVERY)
+    try:
+        locks.unlock(ALIVE)
+        return locks.try_exclusive(ALIVE)
+    finally:
+        locks.unlock(RECOVERY)
 
 
 # --- many readers, or one commit ------------------------------------------------------------------
