@@ -580,3 +580,29 @@ def test_nothing_is_left_behind(path):
                 raise KeyError
     assert counted() == before
     assert os.listdir(path.parent) == ["data.bin"]
+
+
+def test_closing_does_not_wait_for_the_transaction_of_another_process(path, request):
+    with mk.open(path, "r+") as m:
+        with m.transaction() as private:
+            private[0] = 1
+        request.getfixturevalue("holder")
+        start = time.monotonic()
+    assert time.monotonic() - start < 20
+    assert journal_of(path).exists()
+
+
+def test_closing_leaves_the_journal_of_another_file_alone(path):
+    with mk.open(path, "r+") as m:
+        with m.transaction() as private:
+            private[0] = 1
+        new = path.with_name("new")
+        new.write_bytes(bytes(PAGE))
+        new.replace(path)
+        mk.recover(path, discard=True)
+        with mk.open(path, "r+") as other:
+            with other.transaction() as private:
+                private[0] = 2
+            m.close()
+            assert journal_of(path).exists()
+        assert not journal_of(path).exists()

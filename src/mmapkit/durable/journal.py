@@ -16,6 +16,8 @@ The order of these steps is all that a commit's safety rests on; docs/journal.md
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
 from mmapkit.errors import JournalError
@@ -228,10 +230,23 @@ class Journal:
         self.file.close()
 
     def remove(self) -> None:
-        """Remove the journal: all of it is applied, the data is synced, nobody else is there."""
+        """Remove the journal: all of it is applied, the data is synced, nobody else is there.
+
+        Only if it still lies there: if the data file was replaced by another, that may have one.
+        """
+        ours = self.is_there()
         self.file.close()
-        self.files.remove(self.path)
-        self.files.sync_directory(self.path)
+        if ours:
+            self.files.remove(self.path)
+            self.files.sync_directory(self.path)
+
+    def is_there(self) -> bool:
+        """Tell whether its name still leads to it."""
+        try:
+            with closing(self.files.open(self.path, "r")) as found:
+                return found.identity() == self.file.identity()
+        except FileNotFoundError:
+            return False
 
     # --- where it is ------------------------------------------------------------------------
 

@@ -222,11 +222,11 @@ def try_reading(locks: Locks, *, inside: bool = False) -> bool:
     may join. Who does not ask would keep a commit waiting for ever, thread after thread.
     """
     file = locks.file
-    if not file.try_lock(FIRST_BYTE + GATE, 1, False):
-        return False
     try:
+        if not file.try_lock(FIRST_BYTE + GATE, 1, False):
+            return False
         return inside or file.try_lock(FIRST_BYTE + READERS, 1, False)
-    finally:
+    finally:  # harmless if it is not held; Ctrl-C may come when it just is
         file.unlock(FIRST_BYTE + GATE, 1)
 
 

@@ -51,8 +51,8 @@ class Reading(Generic[Target]):
     def __init__(self, target: Target, timeout: float | None) -> None:
         """Read `target`; to be entered, also several times."""
         self._target = target
+        self._entered: list[tuple[Reader, int]] = []  # and in which thread
         self._timeout = checked_timeout(timeout)
-        self._entered: list[Reader] = []
 
     def __enter__(self) -> Target:
         """Wait for a commit that is under way, and return what is read."""
@@ -65,14 +65,15 @@ class Reading(Generic[Target]):
                 mapping.path,
             )
         reader = reader_of(mapping)
+        thread = threading.get_ident()
         reader.enter(mapping, self._timeout)
+        self._entered = [*self._entered, (reader, thread)]  # no call, at which Ctrl-C is heard
         try:
             if mapping._file_size() != mapping._followed:
                 _follow(target)
         except BaseException:
-            reader.leave()
+            self._leave()
             raise
-        self._entered.append(reader)
         return target
 
     def __exit__(
@@ -82,7 +83,17 @@ class Reading(Generic[Target]):
         traceback: TracebackType | None,
     ) -> None:
         """Let commits be applied again."""
-        self._entered.pop().leave()
+        self._leave()
+
+    def _leave(self) -> None:
+        reader, thread = self._entered[-1]
+        reader.leave(thread)
+        self._entered = self._entered[:-1]
+
+    def __del__(self) -> None:
+        """Leave, if Ctrl-C came in the way of `__exit__()`."""
+        while getattr(self, "_entered", ()):  # before the first line of __init__ there is none
+            self._leave()
 
 
 class Reader:
@@ -93,9 +104,9 @@ class Reader:
         self.locks = Locks(data)
         self._journal_path = journal_path(path)
         self._journal: Following | None = None
-        self._mutex = threading.Lock()
-        self._inside = 0  # threads
-        self._depths: dict[int, int] = {}  # thread -> how often
+        # May be taken again: collecting garbage may leave.
+        self._mutex = threading.RLock()
+        self._depths: dict[int, int] = {}  # thread that is inside -> how often
 
     @property
     def entered(self) -> bool:
@@ -122,32 +133,38 @@ class Reader:
                 raise
             before_open(self.locks.file.path, "r+")
             self.locks.wait(self._try_enter, timeout, END_OF_COMMIT, GATE)
+        except BaseException:  # Ctrl-C, perhaps when it was inside
+            self.leave(thread)
+            raise
 
-    def leave(self) -> None:
+    def leave(self, thread: int) -> None:
         """Go outside, as often as inside."""
-        thread = threading.get_ident()
         depth = self._depths.get(thread, 0)
         if depth > 1:
             self._depths[thread] = depth - 1
             return
         with self._mutex:
-            self._depths.pop(thread, None)
-            self._inside -= 1
-            if not self._inside:
-                end_reading(self.locks)
+            if thread in self._depths:
+                del self._depths[thread]
+            if not self._depths:
+                try:
+                    end_reading(self.locks)
+                except BaseException:  # Ctrl-C, perhaps before it was done
+                    end_reading(self.locks)
+                    raise
 
     def _try_enter(self) -> bool:
+        thread = threading.get_ident()
         with self._mutex:
-            if not try_reading(self.locks, inside=self._inside > 0):
+            if not try_reading(self.locks, inside=bool(self._depths)):
                 return False
-            if not self._inside:
+            if not self._depths:
                 try:
                     self._require_applied()
                 except BaseException:
                     end_reading(self.locks)
                     raise
-            self._inside += 1
-            self._depths[threading.get_ident()] = 1
+            self._depths[thread] = 1
             return True
 
     def _require_applied(self) -> None:
@@ -258,7 +275,7 @@ def _after_fork_in_child() -> None:
     global _readers_lock
     _readers_lock = threading.Lock()
     for reader in list(_readers.values()):
-        reader._mutex = threading.Lock()
+        reader._mutex = threading.RLock()
     _readers.clear()
 
 

@@ -18,6 +18,7 @@ import errno
 import os
 import stat
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from mmapkit._native import File, sync_directory
@@ -103,7 +104,7 @@ class _State:
         return self._reader.journal
 
     def __exit__(self, *error: object) -> None:
-        self._reader.leave()
+        self._reader.leave(threading.get_ident())
 
 
 def _cloned(state: _State, copy: File) -> bool:

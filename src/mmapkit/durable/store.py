@@ -58,8 +58,11 @@ __all__ = ["Store", "store_of"]
 MOST_JOURNAL_BYTES: Final = 64 << 20
 # How often a step of a commit is done again when something like Ctrl-C has interrupted it.
 ATTEMPTS: Final = 5
-# Closing and flushing wait so long for a transaction of somebody else.
-CLOSE_TIMEOUT_S: Final = 60.0
+# Flushing waits so long for a transaction of somebody else, and a commit for readers and snapshots
+# that are in the way of putting things in order.
+PATIENCE_S: Final = 60.0
+# Closing waits so long for the writer lock: who has it for longer is no other that closes.
+LEAVING_TIMEOUT_S: Final = 1.0
 
 _stores: dict[tuple[int, int, int], Store] = {}
 # Collecting garbage may end a mapping, and with it a store, while this thread holds it.
@@ -197,10 +200,13 @@ class Store:
         """Empty the journal and, if no other process uses it, remove it."""
         if self._journal is None or self._poison is not None:
             return
-        if not self._writing:  # of a transaction that was never ended
-            begin_writing(self._locks, CLOSE_TIMEOUT_S)
+        if not self._writing:  # else a transaction was never ended
+            try:
+                begin_writing(self._locks, LEAVING_TIMEOUT_S)
+            except TimeoutError:
+                return  # another process has a transaction open, and does the rest when it closes
         self._catch_up()
-        if not try_alone(self._locks, CLOSE_TIMEOUT_S):
+        if not try_alone(self._locks, LEAVING_TIMEOUT_S):
             return  # another process has it open, and will
         if not self._locks.try_exclusive(CHECKPOINT):
             return  # a snapshot needs what it has; who opens the file next removes it
@@ -321,7 +327,7 @@ class Store:
             self._journal.catch_up()
         journal = self._journal
         if not journal.applied:  # somebody died before he had
-            begin_applying(self._locks, CLOSE_TIMEOUT_S)
+            begin_applying(self._locks, PATIENCE_S)
             try:
                 redo(journal, self._data)
             finally:
@@ -334,7 +340,7 @@ class Store:
         assert self._journal is not None
         if self._journal.data_size != self._data.size():
             self._wait_for_leader()
-            self._locks.wait(self._checkpoint, CLOSE_TIMEOUT_S, "a snapshot", CHECKPOINT)
+            self._locks.wait(self._checkpoint, PATIENCE_S, "a snapshot", CHECKPOINT)
 
     def _opened_journal(self) -> Journal:
         """Open the journal, or make one; what is left of processes that died is recovered first."""
@@ -617,7 +623,7 @@ class Store:
             return
         inside, token = self._owner == threading.get_ident(), object()
         if not inside:
-            self.begin(token, CLOSE_TIMEOUT_S)
+            self.begin(token, PATIENCE_S)
         try:
             if not self._journal.empty:
                 self._wait_for_leader()
