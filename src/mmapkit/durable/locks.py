@@ -192,6 +192,26 @@ def end_writing(locks: Locks) -> None:
     locks.unlock(WRITER)
 
 
+def try_alone(locks: Locks, timeout: float | None) -> bool:
+    """Hold ALIVE exclusively instead of shared, unless somebody else is alive; then perhaps not at
+    all any more. With the lock for writing, before the journal is let go.
+
+    Raises
+    ------
+    TimeoutError, UnsupportedError
+        As for `begin_writing()`.
+    """
+    if sys.platform != "win32":
+        return locks.try_exclusive(ALIVE)
+    # A lock does not change its kind there: nobody may look in between.
+    locks.wait(lambda: locks.try_exclusive(RECOVERY), timeout, "recovery", RECOVERY)
+    try:
+        locks.unlock(ALIVE)
+        return locks.try_exclusive(ALIVE)
+    finally:
+        locks.unlock(RECOVERY)
+
+
 # --- many readers, or one commit ------------------------------------------------------------------
 
 
