@@ -270,29 +270,6 @@ def end_applying(locks: Locks) -> None:
         locks.unlock(GATE)
 
 
-# --- who is alive ---------------------------------------------------------------------------------
-
-
-def try_alone(locks: Locks, timeout: float | None) -> bool:
-    """Hold ALIVE exclusively instead of shared, unless somebody else is alive; then perhaps not at
-    all any more. With the lock for writing, before the journal is let go.
-
-    Raises
-    ------
-    TimeoutError
-        On Windows, if somebody has been finding out the same for too long.
-    """
-    if sys.platform != "win32":
-        return locks.try_exclusive(ALIVE)
-    # A lock does not change its kind there: nobody may look in between.
-    locks.wait(lambda: locks.try_exclusive(RECOVERY), timeout, "recovery", RECOVERY)
-    try:
-        locks.unlock(ALIVE)
-        return locks.try_exclusive(ALIVE)
-    finally:
-        locks.unlock(RECOVERY)
-
-
 # --- waiting --------------------------------------------------------------------------------------
 
 
