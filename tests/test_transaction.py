@@ -1,5 +1,6 @@
 """Transactions: all changes or none, seen by everybody, one at a time."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import mmapkit as mk
 from mmapkit.durable.files import journal_path
+from mmapkit.durable.journal import FIRST_BYTES, Journal
 from mmapkit.durable.recovery import verify
 
 PAGE = 4096
@@ -311,6 +313,23 @@ def test_journal_lies_beside_the_file_and_goes_with_the_last_mapping(path):
         assert other[:2] == b"\x01\x01"
     assert not journal_of(path).exists()
     assert sorted(file.name for file in path.parent.iterdir()) == ["data.bin"]
+
+
+def test_full_disk_does_not_stop_commits_for_which_a_checkpoint_makes_room(path, monkeypatch):
+    def full(journal, byte_count):
+        raise OSError(errno.ENOSPC, "no room", journal.path)
+
+    monkeypatch.setattr(Journal, "extend", full)
+    with mk.open(path, "r+") as m:
+        for number in range(20):  # five times what the journal begins with
+            with m.transaction() as private:
+                private.array("u1")[:] = number
+        assert m[5] == 19
+        assert journal_of(path).stat().st_size == FIRST_BYTES
+    with mk.open(path.with_name("large"), "w+", size=2 * FIRST_BYTES) as m:
+        with pytest.raises(OSError, match="no room"), m.transaction() as private:
+            private.array("u1")[:] = 1
+        assert not m.array("u1").any()
 
 
 def test_symbolic_link_has_the_journal_of_its_file(path, tmp_path, symlink):

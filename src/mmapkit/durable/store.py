@@ -600,7 +600,11 @@ class Store:
         if self._is_full(nbytes):
             self._checkpoint()
         if not journal.room(nbytes):
-            journal.extend(nbytes)
+            try:
+                journal.extend(nbytes)
+            except OSError:  # a full disk; what the journal has may be enough if it begins anew
+                if journal.empty or not self._checkpoint() or not journal.room(nbytes):
+                    raise
 
     def _is_full(self, nbytes: int) -> bool:
         journal = self._journal
