@@ -235,13 +235,15 @@ class Spares:
 
     def take(self, mapping: Mapping) -> PrivateMapping | None:
         """Give one that shows what the mapping shows, and that nobody else holds."""
-        views = self._views
-        for at in range(len(views)):
-            if sys.getrefcount(views[at]) == _ONE_REFERENCE:
-                view = views.pop(at)
-                if view._wake() and view._begin_again(mapping):
-                    return view
-                return None
+        views, at = self._views, 0
+        while at < len(views):
+            if sys.getrefcount(views[at]) != _ONE_REFERENCE:
+                at += 1
+                continue
+            view = views.pop(at)
+            # One that was used after its end may be unmapped.
+            if view._wake() and view._begin_again(mapping):
+                return view
         return None
 
     def clear(self) -> None:
