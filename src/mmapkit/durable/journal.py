@@ -16,8 +16,6 @@ The order of these steps is all that a commit's safety rests on; docs/journal.md
 
 from __future__ import annotations
 
-from contextlib import closing
-
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
 from mmapkit.errors import JournalError
@@ -238,11 +236,7 @@ class Journal:
     def is_there(self) -> bool:
         """Tell whether its name still leads to it: nobody removed it, or replaced the data file by
         another, which may have one."""
-        try:
-            with closing(self.files.open(self.path, "r")) as found:
-                return found.identity() == self.file.identity()
-        except FileNotFoundError:
-            return False
+        return self.files.leads_to(self.path, self.file)
 
     # --- where it is ------------------------------------------------------------------------
 
