@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAMES_AT",
+    "LENGTH",
     "MARKER_BYTES",
     "MOST_PAYLOAD_BYTES",
     "MOST_RUNS",
@@ -48,6 +49,7 @@ __all__ = [
     "pack_marker",
     "pack_slot",
     "padded",
+    "plain_runs",
     "read_marker",
     "read_slots",
     "runs_of",
@@ -66,6 +68,7 @@ MOST_OFFSET: Final = 1 << 63  # off_t
 
 LAST: Final = 1  # flag of a frame: the last one of its commit
 NEW: Final = 1 << 32  # flag of a run, beside its length: bytes that the file did not have before
+LENGTH: Final = NEW - 1  # the length of a run, without the flag
 
 SLOT_MAGIC: Final = b"mmapkitS"
 FRAME_MAGIC: Final = b"mmapkitF"
@@ -281,6 +284,15 @@ def table_of(runs: bytes, old_size: int) -> bytes:
 def runs_of(table: Buffer) -> tuple[int, ...]:
     """Return offset, length, offset, length, ... of a run table; NEW is set in some lengths."""
     return struct.unpack(f"<{len(memoryview(table)) // 8}Q", table)
+
+
+def plain_runs(table: bytes) -> bytes:
+    """Return a run table as pairs of int64, without flags."""
+    numbers = runs_of(table)
+    if max(numbers[1::2]) < NEW and sys.byteorder == "little":
+        return table
+    plain = (number & LENGTH if at % 2 else number for at, number in enumerate(numbers))
+    return struct.pack(f"={len(numbers)}q", *plain)
 
 
 def pieces_in(length: int) -> int:
@@ -568,7 +580,7 @@ def _counted(
     """Count those of any runs; JournalError, naming the first that cannot be."""
     sums = payload = end = 0
     for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-        length = marked & 0xFFFF_FFFF
+        length = marked & LENGTH
         if not run_is_possible(offset, marked, end, size_after, size_before):
             raise _senseless(at, f"a run of {marked:#x} bytes at {offset}, after one that ends at "
                              f"{end}, in a file of {size_after} bytes")  # fmt: skip
@@ -611,8 +623,8 @@ def table_fits(run_count: int, length: int) -> bool:
 
 
 def run_is_possible(offset: int, marked: int, end: int, size_after: int, size_before: int) -> bool:
-    length = marked & 0xFFFF_FFFF
-    new = marked & ~0xFFFF_FFFF
+    length = marked & LENGTH
+    new = marked & ~LENGTH
     if not end <= offset <= offset + length <= size_after or not length or new not in (0, NEW):
         return False
     crosses = offset // SECTOR_BYTES != (offset + length - 1) // SECTOR_BYTES
@@ -715,7 +727,7 @@ def sums_of(table: Buffer, data: Buffer) -> bytes:
     if len(table) == 16:  # one run
         return sector_checksums(data)
     numbers = runs_of(table)
-    lengths = [marked & 0xFFFF_FFFF for marked in numbers[1::2]]
+    lengths = [marked & LENGTH for marked in numbers[1::2]]
     if not any(length % SECTOR_BYTES for length in lengths[:-1]):
         return sector_checksums(data)
     view = memoryview(data)

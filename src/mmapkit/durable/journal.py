@@ -114,7 +114,7 @@ class Entry:
         for table, _, _, _ in self.parts:
             numbers = frames.runs_of(table)
             for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-                found.append((offset, marked & 0xFFFF_FFFF))
+                found.append((offset, marked & frames.LENGTH))
         return found
 
 

@@ -65,7 +65,6 @@ REMEDIES: Final = (
     "Nothing was changed. mmapkit.recover(path, discard=True) throws the journal away and leaves "
     "the file as it is; force=True applies the journal all the same"
 )
-_LENGTH: Final = 0xFFFF_FFFF
 
 
 # --- reading a journal ----------------------------------------------------------------------------
@@ -271,7 +270,7 @@ def _compared(
     the runs that are neither as their frame found them nor as it made them."""
     tables = b"".join([part[0] for part in batch])
     now = bytearray(size)
-    data.read_runs(_plain(tables), now)
+    data.read_runs(frames.plain_runs(tables), now)
     there = frames.sums_of(tables, now)
     before = b"".join([part[1] for part in batch])
     if there == before:  # none of the runs is new
@@ -283,7 +282,7 @@ def _compared(
     numbers = runs_of(tables)
     at = old = 0
     for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-        count = 4 * frames.pieces_in(marked & _LENGTH)
+        count = 4 * frames.pieces_in(marked & frames.LENGTH)
         if marked < frames.NEW:
             seen = there[at : at + count]
             if seen in (before[old : old + count], written[at : at + count]):
@@ -309,7 +308,7 @@ def _unexplained(found: Findings, doubtful: dict[tuple[int, int], bytes], least:
         numbers = runs_of(table)
         at = sums = 0
         for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-            length = marked & _LENGTH
+            length = marked & frames.LENGTH
             first = bisect_left(places, offset - SECTOR_BYTES + 1)
             for place in places[first : bisect_left(places, offset + length)]:
                 if place not in left or left[place][0] + place <= offset:
@@ -354,7 +353,7 @@ def _apply(found: Findings, entries: list[Entry], data: File) -> None:
             data.resize(size)
         for table, _, payload in found.parts_of(entry):
             if table:
-                data.write_runs(_plain(table), payload)
+                data.write_runs(frames.plain_runs(table), payload)
 
 
 def _harden(found: Findings, file: File) -> None:
@@ -369,15 +368,6 @@ def _harden(found: Findings, file: File) -> None:
         file.write(start, file.read(start, count))
         start += count
     file.sync()
-
-
-def _plain(table: bytes) -> bytes:
-    """A run table as pairs of int64, without flags."""
-    numbers = runs_of(table)
-    if max(numbers[1::2]) < frames.NEW and sys.byteorder == "little":
-        return table
-    plain = (number & _LENGTH if at % 2 else number for at, number in enumerate(numbers))
-    return struct.pack(f"={len(numbers)}q", *plain)
 
 
 def redo(journal: Journal, data: File) -> None:
@@ -407,7 +397,7 @@ def _shows_all(found: Findings, data: File) -> bool:
                 begin = at + place - offset
                 if data.read(place, size) != bytes(payload[begin : begin + size]):
                     return False
-            at += marked & _LENGTH
+            at += marked & frames.LENGTH
     return True
 
 
@@ -422,7 +412,7 @@ def _latest(found: Findings) -> dict[tuple[int, int], list[tuple[int, int]]]:
         whole = min(whole, size_after)
         numbers = runs_of(table)
         for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-            end = min(offset + (marked & _LENGTH), whole)
+            end = min(offset + (marked & frames.LENGTH), whole)
             if offset < end:
                 left[number, offset] = _uncovered(newer, offset, end)
     return left

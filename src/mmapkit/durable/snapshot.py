@@ -27,7 +27,6 @@ from mmapkit.durable.files import SUFFIX, journal_path, temporary_path
 from mmapkit.durable.journal import entries_from
 from mmapkit.durable.locks import CHECKPOINT, Locks
 from mmapkit.durable.reading import file_of, open_file, reader_of
-from mmapkit.durable.recovery import _plain
 from mmapkit.errors import JournalError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ def _apply(journal: Following, at: _Position, goal: int, copy: File) -> None:
     for entry in entries_from(window, at.slot, at.tail):
         for table, _, payload_at, length in entry.parts:
             payload = journal.file.read(payload_at, length)
-            copy.write_runs(_plain(table), payload)
+            copy.write_runs(frames.plain_runs(table), payload)
         at.size = entry.size_after
     if at.tail.position != goal:
         raise JournalError(
