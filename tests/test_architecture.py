@@ -83,7 +83,16 @@ EDGES = {
     "collection": {"array", "closing", "errors", "mapping", "formats.*"},
     "saving": {"array", "errors", "mapping", "views", "formats.*"},
     "durable": set(),
-    "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
+    "durable.*": {
+        "_journal",
+        "_native",
+        "durable.*",
+        "errors",
+        "array",
+        "formats",
+        "formats.*",
+        "pools",
+    }
     | {"growing", "mapping", "views"},
     "passes": set(),
     # Lazily: array, views and formats, for passes over bytes do without numpy.

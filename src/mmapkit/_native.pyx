@@ -123,7 +123,8 @@ cdef object path_of(object file):
     """The path as str if `file` names one, else None; TypeError if it is no file at all."""
     if isinstance(file, str):
         return file
-    if isinstance(file, (bytes, _os.PathLike)):
+    # Two questions: of a tuple, Cython 3.3 takes an exception (PathLike asks in Python) for a yes.
+    if isinstance(file, bytes) or isinstance(file, _os.PathLike):
         return _os.fsdecode(file)
     return None
 

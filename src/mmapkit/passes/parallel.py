@@ -8,10 +8,9 @@ import operator
 import os
 import pickle
 import signal
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import TYPE_CHECKING, Any, Final
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,11 @@ from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
 from mmapkit.passes.sources import Plan, plan_of
-from mmapkit.pools import POLL_S, full_pool
+from mmapkit.pools import POLL_S, Pool, Task
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from mmapkit.mapping import type_of_file
 
 __all__ = ["map_blocks"]
@@ -133,7 +134,7 @@ class _Job:
 
     def __init__(self, fn: Callable[[Any], Any], plan: Plan, out: Any) -> None:
         self.fn, self.plan, self.out = fn, plan, out
-        self.stop = threading.Event()
+        self.stopped = False
         if out is None:
             return
         if not isinstance(out, (np.ndarray, MappedArray)):
@@ -153,7 +154,7 @@ class _Job:
         results = []
         ranges = self.plan.cuts.blocks(step)
         for (first, last), block in zip(ranges, place.blocks(step, loaded), strict=True):
-            if self.stop.is_set():
+            if self.stopped:
                 break
             try:
                 with loaded.mapping.guard():
@@ -163,7 +164,7 @@ class _Job:
                     else:
                         self.store(first, last, result)
             except BaseException as error:
-                self.stop.set()  # at once: another worker may be between two blocks
+                self.stopped = True  # at once: another worker may be between two blocks
                 error.add_note(f"in block [{first}, {last}) of map_blocks()")
                 raise
             finally:
@@ -195,36 +196,61 @@ class _Job:
             mapping.advise("dontneed", *where)
 
 
+class _Worked(Protocol):
+    """A step that somebody works on: a Task, or a process's Future."""
+
+    def result(self) -> list[Any]: ...
+
+
+# Has a step, which is cold or not, worked on; at its end the callable is called with something.
+_Begin = Callable[[int, bool, Callable[[Any], object]], _Worked]
+
+
 def _drive(
     job: _Job,
     place: Place,
     limit: int,
-    submit: Callable[[int, bool], Future[list[Any]]],
+    begin: _Begin,
     finish: Callable[[int, list[Any]], None],
     report: Callable[[int], object],
 ) -> None:
     """Keep so many steps in flight, and take their results as they come."""
-    flying: dict[int, Future[list[Any]]] = {}
+    flying: dict[int, _Worked] = {}
+    ended: SimpleQueue[int] = SimpleQueue()
     steps = iter(range(job.plan.cuts.step_count))
     done_rows = 0
     while True:
         while len(flying) < limit and (step := next(steps, None)) is not None:
-            flying[step] = submit(step, place.scout(step))
+            tell = functools.partial(_note, ended, step)
+            flying[step] = begin(step, place.scout(step), tell)
         if not flying:
             return
-        wait(flying.values(), POLL_S, FIRST_COMPLETED)
         # In order, so that of many errors the first block's is the one that is raised.
-        for step in [step for step, future in flying.items() if future.done()]:
-            future = flying.pop(step)
+        for step in sorted(_noted(ended)):
+            worked = flying.pop(step)
             try:
-                finish(step, future.result())
+                finish(step, worked.result())
             finally:
                 # Its error would hold this frame with it, and the frames below that the blocks,
                 # until the garbage collector broke the cycle.
-                del future
+                del worked
             first, last = job.plan.cuts.rows(step)
             done_rows += last - first
             report(done_rows * job.plan.lie.width)
+
+
+def _note(ended: SimpleQueue[int], step: int, _: object) -> None:
+    ended.put(step)
+
+
+def _noted(ended: SimpleQueue[int]) -> list[int]:
+    """Wait for a while until something has ended; give all that has."""
+    found = []
+    with contextlib.suppress(Empty):
+        found.append(ended.get(timeout=POLL_S))
+        while True:
+            found.append(ended.get_nowait())
+    return found
 
 
 def _do(
@@ -251,27 +277,25 @@ def _in_threads(
     with contextlib.closing(job.plan.begin()) as place:
 
         def run(step: int, cold: bool) -> list[Any]:
-            if job.stop.is_set():
+            if job.stopped:
                 return []
             try:
                 return _do(job, place, step, cold, place.leave)
             except BaseException:
-                job.stop.set()  # before this worker takes the next step: loading may have failed
+                job.stopped = True  # before the next step is begun: loading may have failed
                 raise
 
-        with full_pool(count, "mmapkit-map") as executor:
+        with Pool(count, "mmapkit-map") as pool:
+
+            def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Task:
+                task = Task(run, step, cold, tell=tell)
+                pool.start(task)
+                return task
+
             try:
-                _drive(
-                    job,
-                    place,
-                    count + WAITING,
-                    lambda step, cold: executor.submit(run, step, cold),
-                    results.__setitem__,
-                    report,
-                )
+                _drive(job, place, count + WAITING, begin, results.__setitem__, report)
             except BaseException:
-                job.stop.set()
-                executor.shutdown(wait=False, cancel_futures=True)
+                job.stopped = True
                 raise
 
 
@@ -341,6 +365,11 @@ def _in_processes(
 
     with contextlib.closing(job.plan.begin()) as place:
 
+        def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Future[list[Any]]:
+            future = executor.submit(_run_in_worker, step, cold)
+            future.add_done_callback(tell)
+            return future
+
         def finish(step: int, found: list[Any]) -> None:
             if store:
                 for (first, last), result in zip(job.plan.cuts.blocks(step), found, strict=True):
@@ -350,14 +379,7 @@ def _in_processes(
             place.passed(step)
 
         try:
-            _drive(
-                job,
-                place,
-                count + WAITING,
-                lambda step, cold: executor.submit(_run_in_worker, step, cold),
-                finish,
-                report,
-            )
+            _drive(job, place, count + WAITING, begin, finish, report)
         except BaseException:
             _end(executor)
             raise

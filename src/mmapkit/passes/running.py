@@ -6,12 +6,11 @@ import atexit
 import contextlib
 import weakref
 
-from mmapkit.pools import full_pool
+from mmapkit.pools import Pool, Task
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from concurrent.futures import Future
     from types import TracebackType
     from typing import Any, Self
 
@@ -122,15 +121,16 @@ def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
             held[step] = place.load(step, place.scout(step))
 
     held: dict[int, Loaded] = {}
-    coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
     try:
-        with full_pool(1, "mmapkit-blocks") as helper:
-            coming.append(helper.submit(advance, 0))
+        with Pool(1, "mmapkit-blocks") as helper:
+            coming = Task(advance, 0)
+            helper.start(coming)
             for step in range(cuts.step_count):
-                coming.pop().result()
-                coming.append(helper.submit(advance, step + 1))
+                coming.result()
+                coming = Task(advance, step + 1)
+                helper.start(coming)
                 yield from place.blocks(step, held[step])
-            coming.pop().result()
+            coming.result()
             advance(cuts.step_count + 1)
     finally:
         for step, loaded in held.items():
