@@ -13,6 +13,7 @@ from mmapkit._native import File
 from mmapkit.durable import frames, recovery
 from mmapkit.durable.files import OS, Files, journal_path
 from mmapkit.durable.journal import Commit, Journal, bytes_of
+from mmapkit.durable.redo import redo
 
 SIZE = 1 << 20
 PAGE = 4096
@@ -113,7 +114,7 @@ def test_what_the_dead_left_is_redone_once(opened, data):
     data.write(PAGE, b"plain")  # by somebody who does not use transactions
     theirs.append([second])
     mine.catch_up()
-    recovery.redo(mine, data)
+    redo(mine, data)
     assert mine.applied
     assert data.read(PAGE, 5) == b"plain"
     assert data.read(2 * PAGE, 2 * PAGE) == b"b" * 2 * PAGE

@@ -9,7 +9,7 @@ import random
 import struct
 
 from mmapkit._journal import sector_checksums
-from mmapkit.durable import frames, recovery
+from mmapkit.durable import frames, recovery, redo
 from mmapkit.durable.journal import Commit, Journal, bytes_of
 
 from .enumerator import FOLDER, Disk, MemoryFiles, State
@@ -291,7 +291,7 @@ def recovered_by_the_living(writer):
     writer.disk.note((content,))
     other = Journal.open(writer.files, JOURNAL, writer.data)
     assert not other.applied
-    recovery.redo(other, writer.data)
+    redo.redo(other, writer.data)
     writer.now, writer.journal = content, other
     assert bytes(writer.data.read(0, 1 << 20)) == content
     writer.commit(changed(content, 1, value=2))
@@ -304,7 +304,7 @@ def completed_by_the_living(writer):
     writer.append(content)
     other = Journal.open(writer.files, JOURNAL, writer.data)
     writer.disk.note((before, content))
-    recovery.redo(other, writer.data)
+    redo.redo(other, writer.data)
     writer.disk.note((before, content))
     other.sync()
     writer.disk.note((content,))

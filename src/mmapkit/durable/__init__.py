@@ -10,6 +10,9 @@ locks.py        who may write, read and apply, between processes
 files.py        what the journal asks of a filesystem
 frames.py       the bytes of a journal, and every check of them
 journal.py      one open journal: append, sync, mark, catch up, checkpoint
+findings.py     what the journal holds that somebody left behind
+fit.py          whether the data file fits it: may be what a crash left, shows all of it
+redo.py         writing its commits into the data file
 recovery.py     what is done with a journal that somebody left behind
 following.py    a reader's look at a journal that others write
 reading.py      sections in which one committed state is seen

@@ -375,7 +375,7 @@ class Journal:
         """Read what other processes appended; no other may be appending now.
 
         Follows a checkpoint, too: `generation` tells. `applied` says afterwards whether the tail is
-        marked; if not, somebody died before he had applied the last commits (`recovery.redo`), or
+        marked; if not, somebody died before he had applied the last commits (`redo.redo`), or
         even before he had appended all of them, which then counts for nothing.
 
         Raises
