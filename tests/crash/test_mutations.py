@@ -10,13 +10,13 @@ import textwrap
 
 import pytest
 
-from mmapkit.durable import findings, fit, frames, journal, recovery, redo
+from mmapkit.durable import findings, fit, frames, journal, recovery, redo, runs, slots
 
 from . import campaign, test_hostile, workloads
 from .workloads import Writer
 
 # Where the code that is changed lies, and who imports it by name.
-MODULES = (findings, fit, frames, journal, recovery, redo)
+MODULES = (findings, fit, frames, journal, recovery, redo, runs, slots)
 
 HOSTILE = "hostile journals"
 DEATHS = "deaths beside the living"
@@ -42,10 +42,10 @@ OTHER_SYNCS = {"journal.extend:journal", "workloads.write_plainly:data"}
 
 # A check that is always true -> what notices.
 CHECKS = {
-    (frames, "slot_checksum_matches"): HOSTILE,
-    (frames, "version_is_known"): HOSTILE,
-    (frames, "slot_makes_sense"): HOSTILE,
-    (frames, "same_journal"): HOSTILE,
+    (slots, "slot_checksum_matches"): HOSTILE,
+    (slots, "version_is_known"): HOSTILE,
+    (slots, "slot_makes_sense"): HOSTILE,
+    (slots, "same_journal"): HOSTILE,
     (frames, "same_generation"): HOSTILE,
     (frames, "follows"): HOSTILE,
     (frames, "length_is_possible"): HOSTILE,
@@ -159,7 +159,7 @@ STEPS = {
         workloads.several_frames,
     ),
     "the older slot": (
-        frames,
+        slots,
         "read_slots",
         [("return max(", "return min(")],
         workloads.checkpoint,

@@ -11,6 +11,7 @@ import struct
 from mmapkit._journal import sector_checksums
 from mmapkit.durable import frames, recovery, redo
 from mmapkit.durable.journal import Commit, Journal, bytes_of
+from mmapkit.durable.runs import split_runs
 
 from .enumerator import FOLDER, Disk, MemoryFiles, State
 
@@ -50,7 +51,7 @@ class Writer:
                 else:
                     runs.append([start, len(new)])
         flat = [number for run in runs for number in run]
-        packed = frames.split_runs(struct.pack(f"={len(flat)}q", *flat), len(old))
+        packed = split_runs(struct.pack(f"={len(flat)}q", *flat), len(old))
         pairs = list(struct.iter_unpack("=qq", packed))
         payload = b"".join(content[offset : offset + length] for offset, length in pairs)
         before = b"".join(

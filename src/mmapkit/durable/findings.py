@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
-from mmapkit import _native
 from mmapkit.durable import frames
-from mmapkit.durable.frames import Window
 from mmapkit.durable.journal import Entry, entries_from, marks, slot_of
+from mmapkit.durable.window import window_over
 from mmapkit.errors import JournalError
-from mmapkit.mapping import open as open_mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,37 +22,12 @@ REMEDIES: Final = (
 )
 
 
-class MappedWindow:
-    """A `Window` over a whole file, which is mapped: nothing is copied."""
-
-    def __init__(self, file: File, end: int) -> None:
-        """Map the first `end` bytes, of which there is at least one."""
-        self.end = end
-        self._mapping = open_mapping(file.fileno(), length=end)
-        self._view = memoryview(self._mapping)
-
-    def at(self, position: int, length: int) -> memoryview:
-        """Bytes of the file, fewer at its end."""
-        return self._view[position : min(position + length, self.end)]
-
-    def close(self) -> None:
-        """Unmap it, with the last slice of it."""
-        self._view.release()
-        self._mapping.close(defer=True)
-
-
-def _window_over(file: File, end: int) -> Window | MappedWindow:
-    if end and sys.platform != "win32" and isinstance(file, _native.File):
-        return MappedWindow(file, end)
-    return Window(file, end)
-
-
 class Findings:
     """What a journal holds.
 
     Attributes
     ----------
-    slot : frames.Slot
+    slot : slots.Slot
         What its generation began with.
     entries : list of Entry
         The commits that are complete, in order.
@@ -81,7 +52,7 @@ class Findings:
         self.path = path
         self.slot = slot_of(file, path)
         self.tail = frames.tail_of(self.slot)
-        self._window = _window_over(file, file.size())
+        self._window = window_over(file, file.size())
         try:
             self._read()
         except BaseException:

@@ -9,10 +9,18 @@ import struct
 from bisect import bisect_left
 
 from mmapkit._journal import crc32c
-from mmapkit.durable import frames
 from mmapkit.durable.findings import REMEDIES
-from mmapkit.durable.frames import SECTOR_BYTES, runs_of
 from mmapkit.durable.journal import require_same_file
+from mmapkit.durable.runs import (
+    LENGTH,
+    NEW,
+    SECTOR_BYTES,
+    pieces_in,
+    plain_runs,
+    runs_of,
+    sums_of,
+)
+from mmapkit.durable.slots import MOST_OFFSET
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -53,7 +61,7 @@ def size_fits(size: int, least: int, most: int) -> bool:
 
 def witness_holds(witness: tuple[int, int, int], data: File) -> bool:
     offset, length, crc = witness
-    if offset > frames.MOST_OFFSET - SECTOR_BYTES or length > SECTOR_BYTES:
+    if offset > MOST_OFFSET - SECTOR_BYTES or length > SECTOR_BYTES:
         return False
     return crc32c(data.read(offset, length)) == crc
 
@@ -113,20 +121,20 @@ def _compared(
     the runs that are neither as their frame found them nor as it made them."""
     tables = b"".join([part[0] for part in batch])
     now = bytearray(size)
-    data.read_runs(frames.plain_runs(tables), now)
-    there = frames.sums_of(tables, now)
+    data.read_runs(plain_runs(tables), now)
+    there = sums_of(tables, now)
     before = b"".join([part[1] for part in batch])
     if there == before:  # none of the runs is new
         return {}
-    written = b"".join([frames.sums_of(part[0], found.payload(*part[2:])) for part in batch])
+    written = b"".join([sums_of(part[0], found.payload(*part[2:])) for part in batch])
     if there == written:
         return {}
     doubtful: dict[tuple[int, int], bytes] = {}
     numbers = runs_of(tables)
     at = old = 0
     for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-        count = 4 * frames.pieces_in(marked & frames.LENGTH)
-        if marked < frames.NEW:
+        count = 4 * pieces_in(marked & LENGTH)
+        if marked < NEW:
             seen = there[at : at + count]
             if seen in (before[old : old + count], written[at : at + count]):
                 doubtful.pop((offset, marked), None)
@@ -151,7 +159,7 @@ def _unexplained(found: Findings, doubtful: dict[tuple[int, int], bytes], least:
         numbers = runs_of(table)
         at = sums = 0
         for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-            length = marked & frames.LENGTH
+            length = marked & LENGTH
             first = bisect_left(places, offset - SECTOR_BYTES + 1)
             for place in places[first : bisect_left(places, offset + length)]:
                 if place not in left or left[place][0] + place <= offset:
@@ -165,13 +173,13 @@ def _unexplained(found: Findings, doubtful: dict[tuple[int, int], bytes], least:
                     or sector_is(crc, payload[begin : begin + size])
                 ):
                     del left[place]
-                elif marked < frames.NEW and size == min(SECTOR_BYTES, offset + length - place):
+                elif marked < NEW and size == min(SECTOR_BYTES, offset + length - place):
                     number = sums + 4 * ((place - offset) // SECTOR_BYTES)
                     if sector_was(crc, before[number : number + 4]):
                         del left[place]
             at += length
-            if marked < frames.NEW:
-                sums += 4 * frames.pieces_in(length)
+            if marked < NEW:
+                sums += 4 * pieces_in(length)
     return min(left, default=None)
 
 
@@ -199,7 +207,7 @@ def shows_all(found: Findings, data: File) -> bool:
                 begin = at + place - offset
                 if data.read(place, size) != bytes(payload[begin : begin + size]):
                     return False
-            at += marked & frames.LENGTH
+            at += marked & LENGTH
     return True
 
 
@@ -214,7 +222,7 @@ def _latest(found: Findings) -> dict[tuple[int, int], list[tuple[int, int]]]:
         whole = min(whole, size_after)
         numbers = runs_of(table)
         for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-            end = min(offset + (marked & frames.LENGTH), whole)
+            end = min(offset + (marked & LENGTH), whole)
             if offset < end:
                 left[number, offset] = _uncovered(newer, offset, end)
     return left

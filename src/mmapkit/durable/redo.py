@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mmapkit.durable import frames
 from mmapkit.durable.findings import Findings
-from mmapkit.durable.frames import Window
+from mmapkit.durable.runs import plain_runs
+from mmapkit.durable.window import Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def apply(found: Findings, entries: list[Entry], data: File) -> None:
             data.resize(size)
         for table, _, payload in found.parts_of(entry):
             if table:
-                data.write_runs(frames.plain_runs(table), payload)
+                data.write_runs(plain_runs(table), payload)
 
 
 def harden(found: Findings, file: File) -> None:
