@@ -33,7 +33,6 @@ cdef extern from *:
     bint FREE_THREADED "MMK_FREE_THREADED"
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
     int PySys_Audit(const char *event, const char *format, ...) except -1
     unsigned long PyThread_get_thread_ident()
     int PyObject_AsFileDescriptor(object file) except -1
@@ -660,9 +659,8 @@ cdef class Region(Visited):
     # --- items --------------------------------------------------------------------------------
 
     def __getitem__(self, key):
-        cdef Py_ssize_t index, size
+        cdef Py_ssize_t index
         cdef unsigned char byte = 0
-        cdef mmk_status status
         if PyLong_CheckExact(key):
             index = to_index(key)
         elif PySlice_Check(key):
@@ -671,21 +669,8 @@ cdef class Region(Visited):
             index = to_index(PyNumber_Index(key))
         else:
             raise TypeError(f"indices must be integers or slices, not {type(key).__name__}")
-        # With a global lock, closing hides the bytes under it: no pin is needed for one load.
-        if FREE_THREADED:
-            self._pin()
-        size = <Py_ssize_t>self.c.size_bytes
-        if index < 0:
-            index += size
-        if index < 0 or index >= size:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, index, 1, <char *>&byte, False):
             raise self._index_error(key)
-        status = mmk_guard_copy(&self.c.faults, &byte, self.c.data + index, 1)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(index, 1)
         return PyLong_FromLong(byte)
 
     cdef object _index_error(self, key):
@@ -716,10 +701,8 @@ cdef class Region(Visited):
         return whole[key]
 
     def __setitem__(self, key, value):
-        cdef Py_ssize_t index, size
-        cdef long number
+        cdef Py_ssize_t index
         cdef unsigned char byte
-        cdef mmk_status status
         self._require_writable("store into it")
         if PySlice_Check(key):
             self._set_slice(key, value)
@@ -735,20 +718,8 @@ cdef class Region(Visited):
         byte = <unsigned char>value
         # __index__ may have run any code: look again.
         self._require_writable("store into it")
-        if FREE_THREADED:
-            self._pin()
-        size = <Py_ssize_t>self.c.size_bytes
-        if index < 0:
-            index += size
-        if index < 0 or index >= size:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, index, 1, <char *>&byte, True):
             raise self._index_error(key)
-        status = mmk_guard_copy(&self.c.faults, self.c.data + index, &byte, 1)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(index, 1)
 
     cdef int _set_slice(self, key, value) except -1:
         cdef Py_ssize_t start, stop, step, count
@@ -967,28 +938,13 @@ cdef class Region(Visited):
         offset : int
             Of its first byte; need not be aligned. Negative values count from the end.
         """
-        cdef Py_ssize_t length, start
+        cdef Py_ssize_t start
         cdef char raw[8]
-        cdef mmk_status status
-        cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
-        cdef mmk_scalar scalar = mmk_scalar_parse(text, <size_t>length)
-        if scalar.kind == MMK_SCALAR_INVALID:
-            raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
-                             "'<d', or of numpy's, such as '<f8'")
+        cdef mmk_scalar scalar
+        parse_scalar(code, &scalar)
         start = to_index(offset if PyLong_CheckExact(offset) else PyNumber_Index(offset))
-        if FREE_THREADED:
-            self._pin()
-        if start < 0:
-            start += <Py_ssize_t>self.c.size_bytes
-        if start < 0 or start > <Py_ssize_t>self.c.size_bytes - <Py_ssize_t>scalar.size_bytes:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, start, scalar.size_bytes, raw, False):
             raise self._scalar_error(code, offset, scalar.size_bytes)
-        status = mmk_guard_copy(&self.c.faults, raw, self.c.data + start, scalar.size_bytes)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(start, scalar.size_bytes)
         return from_bits(scalar, mmk_scalar_unpack(scalar, raw))
 
     def store(self, str code not None, offset, value):
@@ -999,30 +955,15 @@ cdef class Region(Visited):
         ValueError
             If the value does not fit the code.
         """
-        cdef Py_ssize_t length, start
+        cdef Py_ssize_t start
         cdef char raw[8]
-        cdef mmk_status status
-        cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
-        cdef mmk_scalar scalar = mmk_scalar_parse(text, <size_t>length)
-        if scalar.kind == MMK_SCALAR_INVALID:
-            raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
-                             "'<d', or of numpy's, such as '<f8'")
+        cdef mmk_scalar scalar
+        parse_scalar(code, &scalar)
         start = to_index(PyNumber_Index(offset))
         mmk_scalar_pack(scalar, to_bits(scalar, code, value), raw)
         self._require_writable("store into it")
-        if FREE_THREADED:
-            self._pin()
-        if start < 0:
-            start += <Py_ssize_t>self.c.size_bytes
-        if start < 0 or start > <Py_ssize_t>self.c.size_bytes - <Py_ssize_t>scalar.size_bytes:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, start, scalar.size_bytes, raw, True):
             raise self._scalar_error(code, offset, scalar.size_bytes)
-        status = mmk_guard_copy(&self.c.faults, self.c.data + start, raw, scalar.size_bytes)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(start, scalar.size_bytes)
 
     cdef object _scalar_error(self, code, offset, unsigned size):
         if not self.opened or mmk_region_closed(&self.c):

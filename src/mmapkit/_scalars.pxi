@@ -5,11 +5,50 @@ from libc.stdint cimport int8_t, int16_t, int32_t
 from libc.string cimport memcpy
 
 cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
     double PyFloat_Unpack2(const char *raw, int little) except? -1.0
     int PyFloat_Pack2(double value, char *raw, int little) except -1
     object PyLong_FromUnsignedLongLong(unsigned long long value)
     unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xffffffffffffffff
     int PyObject_IsTrue(object value) except -1
+
+
+cdef inline int parse_scalar(str code, mmk_scalar *scalar) except -1:
+    """What a code of struct or numpy stands for."""
+    cdef Py_ssize_t length
+    cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
+    scalar[0] = mmk_scalar_parse(text, <size_t>length)
+    if scalar.kind == MMK_SCALAR_INVALID:
+        raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
+                         "'<d', or of numpy's, such as '<f8'")
+    return 0
+
+
+cdef inline int copy_scalar(Region region, Py_ssize_t start, unsigned size, char *raw,
+                            bint store) except -1:
+    """Copy a few bytes out of a region or, with `store`, into it; 0 if they do not lie in it.
+    A negative start counts from the end."""
+    cdef mmk_status status
+    cdef unsigned char *at
+    # With a global lock, closing hides the bytes under it: no pin is needed for one copy.
+    if FREE_THREADED:
+        region._pin()
+    if start < 0:
+        start += <Py_ssize_t>region.c.size_bytes
+    if start < 0 or start > <Py_ssize_t>region.c.size_bytes - <Py_ssize_t>size:
+        if FREE_THREADED:
+            mmk_region_unpin(&region.c)
+        return 0
+    at = region.c.data + start
+    if store:
+        status = mmk_guard_copy(&region.c.faults, at, raw, size)
+    else:
+        status = mmk_guard_copy(&region.c.faults, raw, at, size)
+    if FREE_THREADED:
+        mmk_region_unpin(&region.c)
+    if status != MMK_OK:
+        region._raise_if_lost(start, size)
+    return 1
 
 
 cdef object from_bits(mmk_scalar scalar, uint64_t bits):
