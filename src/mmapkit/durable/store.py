@@ -39,7 +39,8 @@ from mmapkit.durable.locks import (
     end_writing,
     try_alone,
 )
-from mmapkit.durable.recovery import become_alive, redo
+from mmapkit.durable.recovery import become_alive
+from mmapkit.durable.redo import redo
 from mmapkit.durable.staged import Staged
 from mmapkit.errors import UnsupportedError
 from mmapkit.pools import POLL_S
