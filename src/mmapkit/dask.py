@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -13,24 +14,32 @@ from mmapkit._native import page_size
 from mmapkit.views import addresses_of
 
 if TYPE_CHECKING:
-    from mmapkit.array import MappedArray
+    from collections.abc import Sequence
 
-__all__ = ["chunks_along_the_file", "to_dask", "token_of"]
+    from mmapkit.array import MappedArray
+    from mmapkit.sharded import ShardedArray
+
+__all__ = ["chunks_along_the_file", "shards_to_dask", "to_dask", "token_of", "token_of_shards"]
+
+
+def _dask() -> Any:
+    try:
+        import dask.array
+        import dask.config
+        import dask.highlevelgraph
+        import dask.utils
+    except ImportError as error:
+        raise ImportError("to_dask() needs Dask: pip install 'mmapkit[dask]'") from error
+    return dask
 
 
 def to_dask(array: MappedArray, chunks: Any) -> Any:
     """See `MappedArray.to_dask`."""
-    try:
-        import dask.array
-        import dask.config
-        from dask.utils import parse_bytes
-    except ImportError as error:
-        raise ImportError("to_dask() needs Dask: pip install 'mmapkit[dask]'") from error
-
+    dask = _dask()
     if isinstance(chunks, str):
         limit = dask.config.get("array.chunk-size") if chunks == "auto" else chunks
         chunks = chunks_along_the_file(
-            array.shape, array.strides, array.dtype.itemsize, parse_bytes(limit)
+            array.shape, array.strides, array.dtype.itemsize, dask.utils.parse_bytes(limit)
         )
     return dask.array.from_array(
         Source(array),
@@ -41,6 +50,40 @@ def to_dask(array: MappedArray, chunks: Any) -> Any:
         inline_array=True,
         meta=np.empty((0,) * array.ndim, array.dtype),
     )
+
+
+def shards_to_dask(array: ShardedArray, chunks: Any) -> Any:
+    """See `ShardedArray.to_dask`."""
+    dask = _dask()
+    if isinstance(chunks, str):
+        return _joined(dask, [to_dask(shard, chunks) for shard in array.shards])
+    asked = dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype)
+    cuts = np.cumsum((0, *asked[0]))
+    parts = []
+    for shard, start, stop in zip(array.shards, array.starts, array.starts[1:], strict=False):
+        inside = cuts[(start < cuts) & (cuts < stop)]
+        rows = np.diff(np.concatenate([[start], inside, [stop]])).tolist()
+        parts.append(to_dask(shard, (tuple(rows), *asked[1:])))
+    return _joined(dask, parts).rechunk(asked)  # joins what an asked chunk has of several shards
+
+
+def _joined(dask: Any, parts: Sequence[Any]) -> Any:
+    """Return Dask arrays, alike but for their rows, as one along the first axis.
+
+    `dask.array.concatenate` would convert big-endian elements, and drop a structure's padding.
+    """
+    parts = [part for part in parts if len(part)] or parts[:1]
+    if len(parts) == 1:
+        return parts[0]
+    name = "mmapkit-sharded-" + dask.base.tokenize([part.name for part in parts])
+    heads = [(part.name, n) for part in parts for n in range(part.numblocks[0])]
+    tails = list(itertools.product(*map(range, parts[0].numblocks[1:])))
+    tasks = {
+        (name, n, *tail): (*head, *tail) for n, head in enumerate(heads) for tail in tails
+    }  # each stands for a chunk of a part
+    graph = dask.highlevelgraph.HighLevelGraph.from_collections(name, tasks, parts)
+    rows = tuple(length for part in parts for length in part.chunks[0])
+    return dask.array.Array(graph, name, (rows, *parts[0].chunks[1:]), meta=parts[0]._meta)
 
 
 def chunks_along_the_file(
@@ -68,6 +111,11 @@ def token_of(array: MappedArray) -> tuple[Any, ...]:
     file = os.stat(array.path)
     where = (array.path, file.st_size, file.st_mtime_ns, file.st_ino, array.mapping.offset)
     return ("mmapkit", *where, array.dtype, array.shape, array.strides, array.offset)
+
+
+def token_of_shards(array: ShardedArray) -> tuple[Any, ...]:
+    """Tell sharded arrays apart by their shards."""
+    return ("mmapkit-sharded", *map(token_of, array.shards))
 
 
 class Source:

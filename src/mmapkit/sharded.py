@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from mmapkit._native import allocation_granularity
 from mmapkit.array import MappedArray, open_array
+from mmapkit.awaiting import Awaiting
 from mmapkit.closing import Closing
 from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.formats import raw
 from mmapkit.gather import checked_out, indices_of
 from mmapkit.mapping import MODES_ELSEWHERE, open_side_by_side
+from mmapkit.operators import Operators
 from mmapkit.views import addresses_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ __all__ = ["ShardedArray", "open_sharded"]
 FEW_ROWS: Final = 128
 
 
-class ShardedArray(Closing):
+class ShardedArray(Closing, Awaiting, Operators):
     """Arrays in several files as one, along the first axis. Made by `open_sharded()`.
 
     Where every shard's elements are whole pages of its file (the last shard's need not end with
@@ -41,6 +43,8 @@ class ShardedArray(Closing):
     and every slice are views without a copy. Otherwise what lies in one shard is a view of it, and
     what crosses shards is a copy.
 
+    Operators and ufuncs work as on an ndarray and give ndarrays; ``s += 1`` and ``out=s`` store
+    into the files. Where the shards are not contiguous, they work on a copy of the whole array.
     A context manager that closes all shards; pickles by reference.
 
     Attributes
@@ -195,15 +199,13 @@ class ShardedArray(Closing):
             self._raise_if_lost(found, whole)
             return found
         if isinstance(key, str):  # a field
-            return np.concatenate([shard[key] for shard in self.shards])
+            return _joined([(shard, shard[key]) for shard in self.shards])
         first, rest = self._split(key)
         if isinstance(first, slice):
             if _leads(rest):
                 return self[first][(slice(None), *rest)]
-            pieces = [shard[(rows, *rest)] for shard, rows, _ in self._cut(first)]
-            if len(pieces) == 1:
-                return pieces[0]
-            return np.concatenate(pieces) if pieces else self.shards[0][(slice(0), *rest)]
+            pieces = [(shard, shard[(rows, *rest)]) for shard, rows, _ in self._cut(first)]
+            return _joined(pieces) if pieces else self.shards[0][(slice(0), *rest)]
         if isinstance(first, np.ndarray):
             found = self.gather(first)
             if not any(map(_is_fancy, rest)):
@@ -276,17 +278,25 @@ class ShardedArray(Closing):
             With ``copy=False``, if that is not possible.
         """
         self._require_open()
-        kind = self.dtype if dtype is None else np.dtype(dtype)
+        if copy is False and self._whole is None and sum(map(bool, map(len, self.shards))) > 1:
+            raise ValueError("this needs a copy: the shards are not contiguous")
+        return super().__array__(dtype, copy)
+
+    def _require_writable(self) -> None:
+        for shard in self.shards:
+            shard._require_writable()
+
+    def _store_back(self, elements: npt.NDArray[Any]) -> None:
+        if elements.flags.owndata:
+            self[...] = elements
+
+    def _raise_if_any_lost(self) -> None:
         whole = self._whole
-        if copy is False and (whole is None or kind != self.dtype):
-            why = "the shards are not contiguous" if whole is None else f"{kind} is asked for"
-            raise ValueError(f"this needs a copy: {why}")
-        if whole is None:
-            return np.concatenate([np.asarray(shard) for shard in self.shards]).astype(
-                kind, copy=False
-            )
-        self._raise_if_lost(whole, whole)
-        return whole.astype(kind) if copy or kind != self.dtype else whole[...]
+        if whole is not None:
+            self._raise_if_lost(whole, whole)
+            return
+        for shard in self.shards:
+            shard._raise_if_any_lost()
 
     def _raise_if_lost(self, found: Any, whole: npt.NDArray[Any]) -> None:
         """After touching contiguous memory; see `MappedArray._raise_if_lost`."""
@@ -410,6 +420,53 @@ class ShardedArray(Closing):
             shard, row = self._place_of(first)
             shard.prefetch((row, *rest))
 
+    # --- for others ---------------------------------------------------------------------------
+
+    def to_dask(self, chunks: Any = "auto") -> Any:
+        """Return a lazy Dask array over the files; its tasks carry a reference, not bytes.
+
+        Parameters
+        ----------
+        chunks : "auto", str, int, tuple or dict
+            By default, and with a size such as ``"64 MiB"``, each chunk lies in one piece of one
+            shard and is a read-only view there: see `MappedArray.to_dask`. All else is as for
+            `dask.array.from_array`: a chunk that crosses shards is a copy then, which a task joins.
+
+        Returns
+        -------
+        dask.array.Array
+            Named by what names the shards, alike in every process; see `MappedArray.to_dask`. Each
+            task refers to its own shard.
+
+        Raises
+        ------
+        ImportError
+            Without Dask: ``pip install 'mmapkit[dask]'``.
+        MappingFault
+            When it is computed, if a file was truncated or the device fails.
+
+        Examples
+        --------
+        >>> import numpy as np, mmapkit as mk
+        >>> np.save("one.npy", np.ones(100)); np.save("two.npy", np.full(50, 2.0))
+        >>> s = mk.open_sharded(["one.npy", "two.npy"])
+        >>> d = s.to_dask(chunks="512 B")
+        >>> d.chunks, float(d.sum().compute())
+        (((64, 36, 50),), 200.0)
+        """
+        from mmapkit.dask import shards_to_dask
+
+        self._require_open()
+        return shards_to_dask(self, chunks)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Tell Dask what the content depends on: that of the shards, in order."""
+        from mmapkit.dask import token_of_shards
+
+        return token_of_shards(self)
+
+    # --- passes -------------------------------------------------------------------------------
+
     def blocks(
         self,
         nbytes: int = 8 << 20,
@@ -429,7 +486,7 @@ class ShardedArray(Closing):
             shard.blocks(nbytes, rows=rows, overlap=overlap, drop_behind=drop_behind)
             for shard in self.shards
         ]  # raises what is wrong before the first block is asked for
-        return _joined(passes, overlap, np.empty((0, *self.shape[1:]), self.dtype))
+        return _blocks_of(passes, overlap, np.empty((0, *self.shape[1:]), self.dtype))
 
     # --- growth -------------------------------------------------------------------------------
 
@@ -526,7 +583,19 @@ def _leads(rest: tuple[Any, ...]) -> bool:
     return picked[-1] - picked[0] + 1 > len(picked)
 
 
-def _joined(
+def _joined(pieces: Sequence[tuple[MappedArray, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+    """Return one view as it is, and several as a copy; raises if one was lost meanwhile."""
+    if len(pieces) == 1:
+        return pieces[0][1]
+    # With the dtype: numpy would make big-endian elements native, and drop a structure's padding.
+    found = np.concatenate([piece for _, piece in pieces], dtype=pieces[0][1].dtype)
+    for shard, piece in pieces:
+        if shard.mapping.faulted:
+            shard._raise_if_lost(piece)
+    return found
+
+
+def _blocks_of(
     passes: Sequence[Blocks], overlap: int, before: npt.NDArray[Any]
 ) -> Iterator[npt.NDArray[Any]]:
     """Iterate over one pass after the other, each after the last rows of those before."""
