@@ -92,7 +92,7 @@ EDGES = {
     "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
     | {"growing", "mapping", "views"},
     "passes": set(),
-    # Lazily: array, views and formats, for passes over bytes do without numpy.
+    # Lazily: array, sharded, views and formats, for passes over bytes do without numpy.
     "passes.*": {
         "_native",
         "cores",
@@ -101,6 +101,7 @@ EDGES = {
         "pools",
         "residency",
         "array",
+        "sharded",
         "views",
         "formats",
         "formats.*",

@@ -16,14 +16,18 @@ _Found = TypeVar("_Found")
 class Operators(NDArrayOperatorsMixin):
     """Operators of an ndarray, for a class whose ``a[...]`` is the whole array as one.
 
-    That is a view of the elements wherever there can be one; a copy is given back to
-    `_store_back()` after it was stored into.
+    That is a view of the elements, or a copy that owns its memory: what an operation stores into
+    one is stored into the files then.
     """
 
     __slots__ = ()
 
     def __getitem__(self, key: Any) -> Any:
         """Return what numpy would."""
+        raise NotImplementedError
+
+    def __setitem__(self, key: Any, value: npt.ArrayLike) -> None:
+        """Store into the file."""
         raise NotImplementedError
 
     def _require_writable(self) -> None:
@@ -34,8 +38,8 @@ class Operators(NDArrayOperatorsMixin):
         """Raise MappingFault if elements that were touched have been lost."""
         raise NotImplementedError
 
-    def _store_back(self, elements: npt.NDArray[Any]) -> None:
-        """Store what `a[...]` gave into the files, if it is a copy."""
+    def _require_one_piece(self) -> None:
+        """Raise ValueError if ``a[...]`` is a copy."""
 
     def _checked(self, found: _Found) -> _Found:
         """What was computed from the elements, unless that met a fault."""
@@ -74,14 +78,15 @@ class Operators(NDArrayOperatorsMixin):
         Raises
         ------
         ValueError
-            With ``copy=False``, if the dtype differs.
+            With ``copy=False``, if the dtype differs, or the elements do not lie in one piece.
         """
+        if copy is False:
+            self._require_one_piece()
         whole: npt.NDArray[Any] = self[...]
         if dtype is not None and np.dtype(dtype) != whole.dtype:
             if copy is False:
                 raise ValueError(f"converting {whole.dtype} to {np.dtype(dtype)} needs a copy")
             return self._checked(whole.astype(dtype))
-        # One that owns its memory is a copy already.
         return self._checked(whole.copy()) if copy and not whole.flags.owndata else whole
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -105,7 +110,8 @@ class Operators(NDArrayOperatorsMixin):
             kwargs["where"] = elements(where)
         found = getattr(ufunc, method)(*map(elements, inputs), **kwargs)
         for target in stored:
-            target._store_back(elements(target))
+            if elements(target).flags.owndata:
+                target[...] = elements(target)
         raise_if_any_lost(*inputs, *out, where)
         if not out or not stored:
             return found

@@ -267,28 +267,13 @@ class ShardedArray(Closing, Awaiting, Operators):
         for shard in self.shards:
             yield from shard
 
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        """Give numpy the whole array: without copying where it is `contiguous`.
-
-        Raises
-        ------
-        ValueError
-            With ``copy=False``, if that is not possible.
-        """
-        self._require_open()
-        if copy is False and self._whole is None and sum(map(bool, map(len, self.shards))) > 1:
+    def _require_one_piece(self) -> None:
+        if self._whole is None and sum(len(shard) > 0 for shard in self.shards) > 1:
             raise ValueError("this needs a copy: the shards are not contiguous")
-        return super().__array__(dtype, copy)
 
     def _require_writable(self) -> None:
         for shard in self.shards:
             shard._require_writable()
-
-    def _store_back(self, elements: npt.NDArray[Any]) -> None:
-        if elements.flags.owndata:
-            self[...] = elements
 
     def _raise_if_any_lost(self) -> None:
         whole = self._whole
@@ -474,19 +459,26 @@ class ShardedArray(Closing, Awaiting, Operators):
         rows: int | None = None,
         overlap: int = 0,
         drop_behind: bool = True,
-    ) -> Iterator[npt.NDArray[Any]]:
+    ) -> Blocks:
         """Pass over all shards in blocks of whole rows, in bounded memory.
 
         Parameters are those of `MappedArray.blocks`. No block crosses a seam: the last one of a
         shard may have less rows. With `overlap` the first block of a shard is a copy, in front of
         which the last rows of the shards before are repeated; all others are views.
+
+        Returns
+        -------
+        Blocks
+            Iterates over ndarrays, of the rows that there are now.
+
+        Raises
+        ------
+        ValueError
+            If a value makes no sense, or the array is closed.
         """
-        self._require_open()
-        passes = [
-            shard.blocks(nbytes, rows=rows, overlap=overlap, drop_behind=drop_behind)
-            for shard in self.shards
-        ]  # raises what is wrong before the first block is asked for
-        return _blocks_of(passes, overlap, np.empty((0, *self.shape[1:]), self.dtype))
+        from mmapkit.passes.sources import of_shards
+
+        return of_shards(self, nbytes, rows, overlap, drop_behind)
 
     # --- growth -------------------------------------------------------------------------------
 
@@ -593,21 +585,6 @@ def _joined(pieces: Sequence[tuple[MappedArray, npt.NDArray[Any]]]) -> npt.NDArr
         if shard.mapping.faulted:
             shard._raise_if_lost(piece)
     return found
-
-
-def _blocks_of(
-    passes: Sequence[Blocks], overlap: int, before: npt.NDArray[Any]
-) -> Iterator[npt.NDArray[Any]]:
-    """Iterate over one pass after the other, each after the last rows of those before."""
-    for blocks in passes:
-        with blocks:
-            for block in blocks:
-                if len(before):
-                    block = np.concatenate([before, block])
-                yield block
-                before = block[:0]
-        if overlap and len(blocks):
-            before = block[-overlap:].copy()
 
 
 def _clip(wanted: range, low: int, high: int) -> range:
