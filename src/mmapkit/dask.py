@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from mmapkit.array import MappedArray
     from mmapkit.sharded import ShardedArray
 
-__all__ = ["chunks_along_the_file", "shards_to_dask", "to_dask", "token_of", "token_of_shards"]
+__all__ = ["chunks_along_the_file", "shards_to_dask", "to_dask", "token_of"]
 
 
 def _dask() -> Any:
     try:
         import dask.array
+        import dask.blockwise
         import dask.config
         import dask.highlevelgraph
         import dask.utils
@@ -36,19 +37,14 @@ def _dask() -> Any:
 def to_dask(array: MappedArray, chunks: Any) -> Any:
     """See `MappedArray.to_dask`."""
     dask = _dask()
-    if isinstance(chunks, str):
-        limit = dask.config.get("array.chunk-size") if chunks == "auto" else chunks
-        chunks = chunks_along_the_file(
-            array.shape, array.strides, array.dtype.itemsize, dask.utils.parse_bytes(limit)
-        )
     return dask.array.from_array(
         Source(array),
-        dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype),
+        _chunks_of(dask, array, chunks),
         lock=False,
         asarray=False,
         # A task of its own for the array would be run by one worker, and all others would ask it.
         inline_array=True,
-        meta=np.empty((0,) * array.ndim, array.dtype),
+        meta=_meta_of(array),
     )
 
 
@@ -56,34 +52,64 @@ def shards_to_dask(array: ShardedArray, chunks: Any) -> Any:
     """See `ShardedArray.to_dask`."""
     dask = _dask()
     if isinstance(chunks, str):
-        return _joined(dask, [to_dask(shard, chunks) for shard in array.shards])
+        return _lined_up(dask, array, [_chunks_of(dask, shard, chunks) for shard in array.shards])
     asked = dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype)
-    cuts = np.cumsum((0, *asked[0]))
-    parts = []
-    for shard, start, stop in zip(array.shards, array.starts, array.starts[1:], strict=False):
-        inside = cuts[(start < cuts) & (cuts < stop)]
-        rows = np.diff(np.concatenate([[start], inside, [stop]])).tolist()
-        parts.append(to_dask(shard, (tuple(rows), *asked[1:])))
-    return _joined(dask, parts).rechunk(asked)  # joins what an asked chunk has of several shards
+    ends = np.cumsum(asked[0])
+    cuts = []
+    for start, stop in itertools.pairwise(array.starts):
+        inside = ends[(start < ends) & (ends < stop)]
+        cuts.append((tuple(np.diff([start, *inside, stop]).tolist()), *asked[1:]))
+    return _lined_up(dask, array, cuts).rechunk(asked)  # joins what crosses shards
 
 
-def _joined(dask: Any, parts: Sequence[Any]) -> Any:
-    """Return Dask arrays, alike but for their rows, as one along the first axis.
+def _lined_up(dask: Any, array: ShardedArray, cuts: Sequence[Any]) -> Any:
+    """Return shards as one Dask array, each cut into chunks that differ in their rows alone.
 
-    `dask.array.concatenate` would convert big-endian elements, and drop a structure's padding.
+    `dask.array.concatenate` would read whole chunks for slices of them, convert big-endian elements
+    and drop a structure's padding.
     """
-    parts = [part for part in parts if len(part)] or parts[:1]
-    if len(parts) == 1:
-        return parts[0]
-    name = "mmapkit-sharded-" + dask.base.tokenize([part.name for part in parts])
-    heads = [(part.name, n) for part in parts for n in range(part.numblocks[0])]
-    tails = list(itertools.product(*map(range, parts[0].numblocks[1:])))
-    tasks = {
-        (name, n, *tail): (*head, *tail) for n, head in enumerate(heads) for tail in tails
-    }  # each stands for a chunk of a part
-    graph = dask.highlevelgraph.HighLevelGraph.from_collections(name, tasks, parts)
-    rows = tuple(length for part in parts for length in part.chunks[0])
-    return dask.array.Array(graph, name, (rows, *parts[0].chunks[1:]), meta=parts[0]._meta)
+    parts = [part for part in zip(array.shards, cuts, strict=True) if sum(part[1][0])]
+    rows: list[int] = []
+    sources, slices = {}, {}
+    for shard, cut in parts or [(array.shards[0], cuts[0])]:
+        source, first = Source(shard), len(rows)
+        places = np.ndindex(*map(len, cut))
+        for place, key in zip(places, dask.array.core.slices_from_chunks(cut), strict=True):
+            sources[first + place[0],] = source
+            slices[(first + place[0], *place[1:])] = key
+        rows += cut[0]
+    chunks = (tuple(rows), *cuts[0][1:])
+    counts = tuple(map(len, chunks))
+    axes = tuple(range(array.ndim))
+    name = "mmapkit-sharded-" + dask.base.tokenize(array, chunks)
+    layer = dask.blockwise.blockwise(  # the layer of from_array(), with a source for each chunk
+        dask.array.core.getter,
+        name,
+        axes,
+        dask.blockwise.BlockwiseDepDict(sources, counts[:1]),
+        axes[:1],
+        dask.blockwise.BlockwiseDepDict(slices, counts),
+        axes,
+        numblocks={},
+        asarray=False,
+        lock=False,
+    )
+    graph = dask.highlevelgraph.HighLevelGraph.from_collections(name, layer)
+    return dask.array.Array(graph, name, chunks, meta=_meta_of(array))
+
+
+def _chunks_of(dask: Any, array: MappedArray, chunks: Any) -> Any:
+    """Return the lengths of the chunks along each axis; a text says how large they are."""
+    if isinstance(chunks, str):
+        limit = dask.config.get("array.chunk-size") if chunks == "auto" else chunks
+        chunks = chunks_along_the_file(
+            array.shape, array.strides, array.dtype.itemsize, dask.utils.parse_bytes(limit)
+        )
+    return dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype)
+
+
+def _meta_of(array: MappedArray | ShardedArray) -> npt.NDArray[Any]:
+    return np.empty((0,) * array.ndim, array.dtype)
 
 
 def chunks_along_the_file(
@@ -111,11 +137,6 @@ def token_of(array: MappedArray) -> tuple[Any, ...]:
     file = os.stat(array.path)
     where = (array.path, file.st_size, file.st_mtime_ns, file.st_ino, array.mapping.offset)
     return ("mmapkit", *where, array.dtype, array.shape, array.strides, array.offset)
-
-
-def token_of_shards(array: ShardedArray) -> tuple[Any, ...]:
-    """Tell sharded arrays apart by their shards."""
-    return ("mmapkit-sharded", *map(token_of, array.shards))
 
 
 class Source:

@@ -446,9 +446,7 @@ class ShardedArray(Closing, Awaiting, Operators):
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """Tell Dask what the content depends on: that of the shards, in order."""
-        from mmapkit.dask import token_of_shards
-
-        return token_of_shards(self)
+        return ("mmapkit-sharded", *(shard.__dask_tokenize__() for shard in self.shards))
 
     # --- passes -------------------------------------------------------------------------------
 
