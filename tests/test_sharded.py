@@ -5,6 +5,7 @@ import contextlib
 import operator
 import os
 import pickle
+import sys
 import threading
 from unittest import mock
 
@@ -444,6 +445,33 @@ def test_pass_holds_one_file_at_a_time(tmp_path):
             del block
             most = max(most, sum(shard.mapping.exports > 1 for shard in s.shards))
     assert 1 <= most <= 3  # that which is read, and the next; the last one is let go meanwhile
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="residency of a file is known there")
+def test_pass_leaves_the_page_cache_as_it_was(tmp_path):
+    paths = [tmp_path / f"{n}.npy" for n in range(4)]
+    for n, path in enumerate(paths):
+        with mk.create_array(path, (300, 1000)) as a:
+            a[...] = n
+            a.flush()
+            a.mapping.evict()
+    if mk.residency(paths[0]).resident_bytes:
+        pytest.skip("the filesystem does not evict")
+
+    def resident():
+        return [mk.residency(path).resident_bytes for path in paths]
+
+    with mk.open_sharded(paths) as s:
+        before = resident()  # opening has read the headers
+        assert max(before) < s.shards[0].nbytes / 2
+        for rows in (7, 100, 300):
+            assert sum(block[0, 0] for block in s.blocks(rows=rows)) == 6 * -(-300 // rows)
+            assert mk.map_blocks(len, s, rows=rows, workers=2)
+            assert resident() == before
+        for block in s.blocks(drop_behind=False):
+            assert len(block) == 300
+        del block
+        assert all(mk.residency(path).fraction > 0.9 for path in paths)
 
 
 def test_wrong_blocks_raise_at_once(s):
