@@ -315,6 +315,49 @@ def test_dtype_stays_that_of_the_files_across_seams(tmp_path, dtype):
             assert found.tobytes() == expected.tobytes()
 
 
+def test_masks_of_elements(s, files, tmp_path):
+    oracle = files[1].copy()
+    for mask in (oracle % 3 == 0, oracle < 0, oracle >= 0):
+        same(s[mask], oracle[mask])
+    same(s[s > 9], oracle[oracle > 9])
+    s[s % 3 == 0] = -1
+    oracle[oracle % 3 == 0] = -1
+    count = int((oracle == -1).sum())
+    same(np.array(s), oracle)
+    s[s == -1] = np.arange(count)
+    oracle[oracle == -1] = np.arange(count)
+    same(in_files(files[0]), oracle)
+    np.save(tmp_path / "rows.npy", np.arange(len(oracle)) % 4 == 0)
+    np.save(tmp_path / "mask.npy", oracle % 5 == 0)
+    for name in ("rows.npy", "mask.npy"):
+        with mk.open_array(tmp_path / name) as mask, mk.open_sharded([tmp_path / name]) as one:
+            same(s[mask], oracle[mask[...]])
+            same(s[one], oracle[mask[...]])
+    s[oracle > 7] = [3]
+    oracle[oracle > 7] = 3
+    same(np.array(s), oracle)
+    with pytest.raises(ValueError, match="cannot store 3 rows into"):
+        s[oracle > -1] = [1, 2, 3]
+    for wrong in (oracle[1:] > 0, np.ones((*oracle.shape, 1), bool)):
+        with pytest.raises(IndexError, match=r"mask|boolean|too many"):
+            s[wrong]
+        with pytest.raises(IndexError, match="does not fit shape"):
+            s[wrong] = 0
+    same(np.array(s), oracle)
+
+
+def test_masks_of_the_first_axes(tmp_path):
+    whole = np.arange(60).reshape(5, 3, 4)
+    np.save(tmp_path / "0.npy", whole[:2])
+    np.save(tmp_path / "1.npy", whole[2:])
+    mask = whole[..., 0] % 8 == 0
+    with mk.open_sharded([tmp_path / "0.npy", tmp_path / "1.npy"], "r+") as s:
+        same(s[mask], whole[mask])
+        for value in (7, [1, 2, 3, 4], np.arange(mask.sum() * 4).reshape(-1, 4)):
+            s[mask] = whole[mask] = value
+            same(np.array(s), whole)
+
+
 # --- reading ahead ------------------------------------------------------------------------------
 
 

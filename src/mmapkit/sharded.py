@@ -190,7 +190,8 @@ class ShardedArray(Closing, Awaiting, Operators):
         """Return what numpy would: a view where it lies in one shard, or all are contiguous.
 
         Of a list or array of indices or a mask along the first axis, and of a slice that crosses
-        shards, it is a copy. The rest of the key is applied to the rows.
+        shards, it is a copy. The rest of the key is applied to the rows. A mask of more axes picks
+        single elements.
         """
         self._require_open()
         whole = self._whole  # another thread may be appending
@@ -200,6 +201,9 @@ class ShardedArray(Closing, Awaiting, Operators):
             return found
         if isinstance(key, str):  # a field
             return _joined([(shard, shard[key]) for shard in self.shards])
+        masks = self._cut_mask(key)
+        if masks is not None:
+            return _joined([(shard, shard[mask]) for shard, mask in masks])
         first, rest = self._split(key)
         if isinstance(first, slice):
             if _leads(rest):
@@ -219,6 +223,8 @@ class ShardedArray(Closing, Awaiting, Operators):
     def __setitem__(self, key: Any, value: npt.ArrayLike) -> None:
         """Store into the files; the first axis takes an int, a slice, indices or a mask.
 
+        A mask of more axes picks single elements, as in numpy: ``s[s > 5] = 0``.
+
         Raises
         ------
         IndexError
@@ -226,6 +232,16 @@ class ShardedArray(Closing, Awaiting, Operators):
             indices at once.
         """
         self._require_open()
+        masks = self._cut_mask(key)
+        if masks is not None:
+            ends = np.cumsum([np.count_nonzero(mask) for _, mask in masks]).tolist()
+            places = map(slice, [0, *ends], ends)
+            self._store(
+                [(shard, mask, at) for (shard, mask), at in zip(masks, places, strict=False)],
+                ends[-1],
+                value,
+            )
+            return
         first, rest = self._split(key)
         paired = isinstance(first, np.ndarray) and any(map(_is_fancy, rest))
         if paired or (isinstance(first, slice) and _leads(rest)):
@@ -312,6 +328,8 @@ class ShardedArray(Closing, Awaiting, Operators):
             first, rest = rest[0], rest[1:]
         if isinstance(first, slice):
             return first, rest
+        if isinstance(first, Operators):
+            first = np.asarray(first)
         if isinstance(first, list | tuple | np.ndarray):
             found = np.asarray(first) if len(first) else np.empty(np.shape(first), np.intp)
             if found.dtype == np.bool_ and found.shape != (len(self),):
@@ -320,6 +338,17 @@ class ShardedArray(Closing, Awaiting, Operators):
         if hasattr(first, "__index__") and not isinstance(first, bool):
             return operator.index(first), rest
         raise IndexError(f"rows are an int, a slice, indices or a mask, not {first!r}")
+
+    def _cut_mask(self, key: Any) -> list[tuple[MappedArray, npt.NDArray[np.bool_]]] | None:
+        """Cut a mask of elements at the seams; None if the key is another one."""
+        if not isinstance(key, np.ndarray | Operators):
+            return None
+        mask = np.asarray(key)
+        if mask.dtype != np.bool_ or mask.ndim < 2:
+            return None
+        if mask.shape != self.shape[: mask.ndim]:
+            raise IndexError(f"a mask of shape {mask.shape} does not fit shape {self.shape}")
+        return list(zip(self.shards, np.split(mask, self._starts[1:-1]), strict=True))
 
     def _place_of(self, row: int) -> tuple[MappedArray, int]:
         count = len(self)
@@ -561,7 +590,7 @@ class ShardedArray(Closing, Awaiting, Operators):
 
 
 def _is_fancy(key: Any) -> bool:
-    return isinstance(key, list | tuple | np.ndarray)
+    return isinstance(key, list | tuple | np.ndarray | Operators)
 
 
 def _leads(rest: tuple[Any, ...]) -> bool:
