@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -98,12 +99,7 @@ class Operators(NDArrayOperatorsMixin):
         stored = [target for target in targets if isinstance(target, Operators)]
         for target in stored:
             target._require_writable()
-        # Once each: of what is both an operand and `out` there is at most one copy.
-        arrays = {id(v): v[...] for v in (*inputs, *out, where) if isinstance(v, Operators)}
-
-        def elements(value: Any) -> Any:
-            return arrays.get(id(value), value)
-
+        elements = _elements_once(*inputs, *out, where) if stored else _elements
         if out:
             kwargs["out"] = tuple(map(elements, out))
         if where is not True:
@@ -150,6 +146,12 @@ class Operators(NDArrayOperatorsMixin):
 
 def _elements(value: Any) -> Any:
     return value[...] if isinstance(value, Operators) else value
+
+
+def _elements_once(*values: Any) -> Callable[[Any], Any]:
+    """Give the elements of each value once: what is an operand and `out`, too, is copied once."""
+    arrays = {id(value): value[...] for value in values if isinstance(value, Operators)}
+    return lambda value: arrays.get(id(value), value)
 
 
 def raise_if_any_lost(*values: object) -> None:
