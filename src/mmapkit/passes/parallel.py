@@ -22,6 +22,7 @@ from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
 from mmapkit.passes.sources import Plan, plan_of
 from mmapkit.pools import POLL_S, Pool, Task
+from mmapkit.sharded import ShardedArray
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -38,8 +39,8 @@ WAITING: Final = 1
 
 def map_blocks(
     fn: Callable[[Any], Any],
-    source: type_of_file | Mapping | MappedArray,
-    out: npt.NDArray[Any] | MappedArray | None = None,
+    source: type_of_file | Mapping | MappedArray | ShardedArray,
+    out: npt.NDArray[Any] | MappedArray | ShardedArray | None = None,
     *,
     workers: int | None = None,
     nbytes: int = WORKER_BLOCK_BYTES,
@@ -61,7 +62,7 @@ def map_blocks(
         can import.
     source, how, rows, drop_behind, dtype, row_shape, offset
         As for `blocks()`.
-    out : ndarray or MappedArray, optional
+    out : ndarray, MappedArray or ShardedArray, optional
         Of the same length as the source along the first axis; ``fn(block)`` is stored into
         ``out[i:j]``, where the block is ``source[i:j]``. It may be the source itself, whose blocks
         are then replaced one by one; otherwise it must not share memory with it.
@@ -71,8 +72,8 @@ def map_blocks(
         Bytes of a block.
     processes : bool
         Use processes, for functions that hold the GIL. Sources are opened again by name in each;
-        results are sent back, but for an `out` that is a MappedArray with a path and mode
-        ``"r+"`` or ``"w+"``: workers store into that one themselves.
+        results are sent back, but for an `out` in files with a path and mode ``"r+"`` or
+        ``"w+"``: workers store into that one themselves.
     progress : bool or callable
         True shows a bar on stderr with rich (``pip install 'mmapkit[cli]'``), lines without it. A
         callable gets (bytes done, bytes in all) after each step.
@@ -137,14 +138,16 @@ class _Job:
         self.stopped = False
         if out is None:
             return
-        if not isinstance(out, (np.ndarray, MappedArray)):
-            raise TypeError(f"out must be an ndarray or a MappedArray, not {type(out).__name__}")
-        if out.ndim == 0 or out.shape[0] != plan.lie.count:
+        if not isinstance(out, (np.ndarray, MappedArray, ShardedArray)):
+            raise TypeError(
+                f"out must be an ndarray, a MappedArray or a ShardedArray, not {type(out).__name__}"
+            )
+        if out.ndim == 0 or out.shape[0] != plan.cuts.count:
             raise ValueError(
                 f"out has shape {out.shape}: its first axis must be as long as the source's, "
-                f"{plan.lie.count}"
+                f"{plan.cuts.count}"
             )
-        if isinstance(out, MappedArray):
+        if not isinstance(out, np.ndarray):
             out._require_writable()
         elif not out.flags.writeable:
             raise ValueError("out is read-only")
@@ -169,8 +172,8 @@ class _Job:
                 raise
             finally:
                 del block
-        if isinstance(self.out, MappedArray):
-            self._let_go(*self.plan.cuts.rows(step))
+        for array, first, last in _parts_of(self.out, *self.plan.cuts.rows(step)):
+            _let_go(array, first, last)
         return results
 
     def store(self, first: int, last: int, result: Any) -> None:
@@ -184,16 +187,24 @@ class _Job:
             )
         self.out[first:last] = found
 
-    def _let_go(self, first: int, last: int) -> None:
-        """Have stored rows written, and take them out of this process: memory stays bounded."""
-        mapping, layout = self.out.mapping, self.out._layout
-        if mapping.backend != "map" or mapping.mode == "c" or layout.order == "F" or layout.strides:
-            return
-        pitch = layout.nbytes // max(1, layout.shape[0])
-        where = layout.offset + first * pitch, (last - first) * pitch
-        mapping.flush(*where, level="async")
-        with contextlib.suppress(OSError):  # not everywhere
-            mapping.advise("dontneed", *where)
+
+def _parts_of(out: Any, first: int, last: int) -> list[tuple[MappedArray, int, int]]:
+    """Return the arrays in files that hold rows of what `out` is, and the rows there."""
+    if isinstance(out, ShardedArray):
+        return [(shard, rows.start, rows.stop) for shard, rows, _ in out._cut(slice(first, last))]
+    return [(out, first, last)] if isinstance(out, MappedArray) else []
+
+
+def _let_go(array: MappedArray, first: int, last: int) -> None:
+    """Have stored rows written, and take them out of this process: memory stays bounded."""
+    mapping, layout = array.mapping, array._layout
+    if mapping.backend != "map" or mapping.mode == "c" or layout.order == "F" or layout.strides:
+        return
+    pitch = layout.nbytes // max(1, layout.shape[0])
+    where = layout.offset + first * pitch, (last - first) * pitch
+    mapping.flush(*where, level="async")
+    with contextlib.suppress(OSError):  # not everywhere
+        mapping.advise("dontneed", *where)
 
 
 class _Worked(Protocol):
@@ -236,7 +247,7 @@ def _drive(
                 del worked
             first, last = job.plan.cuts.rows(step)
             done_rows += last - first
-            report(done_rows * job.plan.lie.width)
+            report(done_rows * job.plan.width)
 
 
 def _note(ended: SimpleQueue[int], step: int, _: object) -> None:
@@ -302,25 +313,33 @@ def _in_threads(
 # --- processes ------------------------------------------------------------------------------------
 
 
+def _mappings_of(array: Any) -> list[Mapping]:
+    """Return the mappings that a source or `out` is over."""
+    if isinstance(array, ShardedArray):
+        return [shard.mapping for shard in array.shards]
+    if isinstance(array, MappedArray):
+        return [array.mapping]
+    return [array] if isinstance(array, Mapping) else []
+
+
 def _stores_itself(out: Any) -> bool:
     """Whether workers in other processes reach what `out` is."""
-    return (
-        isinstance(out, MappedArray)
-        and out.path is not None
-        and out.mode != "c"
-        and out.mapping.backend == "map"
+    mappings = _mappings_of(out)
+    return bool(mappings) and all(
+        mapping.path is not None and mapping.mode != "c" and mapping.backend == "map"
+        for mapping in mappings
     )
 
 
 def _payload(fn: Any, source: Any, out: Any, asked: tuple[Any, ...]) -> bytes:
-    mapping = source if isinstance(source, Mapping) else getattr(source, "mapping", None)
-    if isinstance(mapping, Mapping) and (mapping.mode == "c" or mapping.path is None):
+    mappings = _mappings_of(source)
+    if any(mapping.mode == "c" or mapping.path is None for mapping in mappings):
         raise ValueError(
             "processes=True opens the source again by name: this one has changes of its own or "
             "none that others could open"
         )
-    if mapping is None and not isinstance(source, (str, bytes, os.PathLike)):
-        raise TypeError("processes=True takes a path, a Mapping or a MappedArray")
+    if not mappings and not isinstance(source, (str, bytes, os.PathLike)):
+        raise TypeError("processes=True takes a path, a Mapping, a MappedArray or a ShardedArray")
     if isinstance(source, (str, bytes, os.PathLike)):
         source = os.path.abspath(os.fspath(source))
     try:

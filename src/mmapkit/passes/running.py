@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from mmapkit.passes.choice import Choice
-    from mmapkit.passes.cuts import Cuts
+    from mmapkit.passes.cuts import Steps
     from mmapkit.passes.places import Loaded, Place
 
 __all__ = ["Blocks"]
@@ -24,9 +24,10 @@ __all__ = ["Blocks"]
 class Blocks:
     """The blocks of a pass, to iterate over; each iteration is a pass of its own.
 
-    Made by `mmapkit.blocks()`, `Mapping.blocks()` and `MappedArray.blocks()`. `len()` is the number
-    of blocks. A pass that is not carried to its end gives its memory, its mappings and descriptors
-    back when its iterator is collected, or, as a context manager, at the end of the block.
+    Made by `mmapkit.blocks()` and the `blocks()` of Mapping, MappedArray and ShardedArray. `len()`
+    is the number of blocks. A pass that is not carried to its end gives its memory, its mappings
+    and descriptors back when its iterator is collected, or, as a context manager, at the end of the
+    block.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class Blocks:
     """
 
     def __init__(
-        self, cuts: Cuts, total_bytes: int, choice: Choice, begin: Callable[[], Place]
+        self, cuts: Steps, total_bytes: int, choice: Choice, begin: Callable[[], Place]
     ) -> None:
         """Promise the blocks; `begin()` opens what a pass needs."""
         self._cuts = cuts
@@ -100,7 +101,7 @@ def _end_all() -> None:
             running.close()
 
 
-def _run(cuts: Cuts, begin: Callable[[], Place]) -> Generator[Any]:
+def _run(cuts: Steps, begin: Callable[[], Place]) -> Generator[Any]:
     if cuts.step_count == 0:
         return
     with contextlib.closing(begin()) as place:
@@ -112,7 +113,7 @@ def _run(cuts: Cuts, begin: Callable[[], Place]) -> Generator[Any]:
             yield from _run_ahead(cuts, place)
 
 
-def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
+def _run_ahead(cuts: Steps, place: Place) -> Generator[Any]:
     def advance(step: int) -> None:
         """Leave what the consumer has moved on from, and then load: so memory is bounded."""
         if step >= 2:
