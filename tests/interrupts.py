@@ -4,6 +4,7 @@ import dis
 import functools
 import sys
 import warnings
+import weakref
 
 import pytest
 
@@ -14,6 +15,8 @@ on_one_interpreter = pytest.mark.skipif(
     reason="follows one interpreter, CPython 3.11, step by step",
 )
 
+FINALIZE = weakref.finalize.__call__.__code__
+
 
 @functools.cache
 def handlers(code):
@@ -23,6 +26,15 @@ def handlers(code):
 def handler(code, at):
     """What catches an exception of the instruction at a place."""
     return next((each.target for each in handlers(code) if each.start <= at < each.end), None)
+
+
+def is_unheard(frame):
+    """Whether what is raised there only gets printed: something is being collected."""
+    while frame is not None:
+        if frame.f_code is FINALIZE or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Interrupt:
@@ -48,9 +60,9 @@ class Interrupt:
         code = frame.f_code
         if not code.co_filename.startswith(self._places):
             return None
-        if "__del__" in (code.co_name, frame.f_back.f_code.co_name):
-            return None  # what is raised there only gets printed
         if event == "call":
+            if is_unheard(frame):
+                return None
             frame.f_trace_opcodes = True
             self._hear(frame)
         elif event == "opcode":
