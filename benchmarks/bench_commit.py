@@ -9,9 +9,11 @@ import os
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from benchmarks.commits import Load, Run
 from benchmarks.effort import Effort
 from benchmarks.files import SEED, Files
 from benchmarks.harness import Comparison, Way, WrongAnswer, call, compare, order, summarise
+from benchmarks.machine import written_bytes
 from benchmarks.stores import PAGE_BYTES, RIVALS, Ours, Written
 from mmapkit.mapping import see_to_journal
 
@@ -45,6 +48,7 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
     return [
         *found,
         _finding(folder, effort),
+        _applying(folder, effort),
         _recovering(folder, effort),
         _reading(folder, effort),
         _first(folder, effort),
@@ -152,6 +156,55 @@ def _finding(folder: Path, effort: Effort) -> Comparison:
     best = min(line.median_s for line in result.lines)
     verdict = "met" if best < 0.010 else "missed"
     return result.remark(0, f"the fastest: target < 10 ms: {verdict}")
+
+
+def _applying(folder: Path, effort: Effort) -> Comparison:
+    """What a commit does when it is in the journal, and what it could have done instead: stores
+    into a mapping, after which the system writes whole folios back."""
+    path = folder / "applying"
+    pages = effort.big_bytes // PAGE_BYTES
+    count = min(DIRTY_COUNT, pages // 4)
+    with path.open("wb") as file:
+        for _ in range(0, effort.big_bytes, MIB):
+            file.write(b"\x01" * MIB)
+        os.fsync(file.fileno())
+    random = np.random.default_rng(SEED)
+    file, mapped = mk._native.File(str(path), "r+"), mk.open(path, "r+")
+    shared = mapped.array("u1", (pages, PAGE_BYTES))
+    seconds: list[list[float]] = [[], []]
+    written: list[list[int]] = [[], []]
+    for turn in range(effort.big_rounds):
+        for index in order(turn, 2):
+            numbers = np.sort(random.choice(pages, count, replace=False))
+            new = np.full((count, PAGE_BYTES), turn % 255 + 1, "u1")
+            runs = array("q", [n for at in numbers.tolist() for n in (at * PAGE_BYTES, PAGE_BYTES)])
+            before = written_bytes(path)
+            start = time.perf_counter()
+            if index == 0:
+                file.write_runs(runs, new.data.cast("B"))
+                file.sync()
+            else:
+                shared[numbers] = new
+                mapped.flush()
+            seconds[index].append(time.perf_counter() - start)
+            written[index].append(written_bytes(path) - before)
+            if not (shared[numbers] == new).all():
+                raise WrongAnswer(f"way {index} of applying: a page is not what was written")
+    del shared
+    mapped.close()
+    file.close()
+    path.unlink()
+    ways = [
+        Way("ours", "positioned writes, fdatasync", "", {}),
+        Way("rival", "stores into the mapping, msync", "", {}),
+    ]
+    found = summarise(
+        f"apply {count:,} pages anywhere of {effort.big_bytes // MIB:,} MiB, synced", ways, seconds
+    )
+    for index, counts in enumerate(written):
+        if any(counts):
+            found = found.remark(index, f"the disk wrote {median(counts) / 1e6:.1f} MB")
+    return found
 
 
 # Commits of 1 MiB until so many bytes of payload lie in the journal, and then dies.
