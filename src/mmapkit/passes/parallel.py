@@ -10,7 +10,7 @@ import pickle
 import signal
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -382,12 +382,18 @@ def _in_processes(
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, context, _begin_worker, (payload,))
 
-    with contextlib.closing(job.plan.begin()) as place:
+    def submit(step: int, cold: bool, tell: Callable[[Any], object]) -> Future[list[Any]]:
+        future = executor.submit(_run_in_worker, step, cold)
+        future.add_done_callback(tell)
+        return future
+
+    # A thread hands the steps over: see pools.py.
+    with contextlib.closing(job.plan.begin()) as place, Pool(1, "mmapkit-map") as pool:
 
         def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Future[list[Any]]:
-            future = executor.submit(_run_in_worker, step, cold)
-            future.add_done_callback(tell)
-            return future
+            handing = Task(submit, step, cold, tell)
+            pool.start(handing)
+            return cast("Future[list[Any]]", handing.result())
 
         def finish(step: int, found: list[Any]) -> None:
             if store:
