@@ -119,6 +119,15 @@ cdef uint64_t to_size(object value, str name) except? 0xffffffffffffffff:
     return <uint64_t>number
 
 
+cdef tuple range_of(object pair):
+    """A range to prefetch, as ints or None."""
+    try:
+        offset, length = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"a range to prefetch is (offset, length), not {pair!r}") from None
+    return index_or_none(offset, "offset"), index_or_none(length, "length")
+
+
 cdef object path_of(object file):
     """The path as str if `file` names one, else None; TypeError if it is no file at all."""
     if isinstance(file, str):
@@ -126,6 +135,18 @@ cdef object path_of(object file):
     if isinstance(file, (bytes, _os.PathLike)):
         return _os.fsdecode(file)
     return None
+
+
+cdef int descriptor_of(object file) except -1:
+    """The descriptor of a file object, or the int that it is."""
+    try:
+        return PyObject_AsFileDescriptor(file)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+    # io.UnsupportedOperation: what only looks like a file, such as io.BytesIO.
+    raise TypeError("file must be a path, a descriptor or a file object that has one: "
+                    f"{type(file).__name__} has none")
 
 
 cdef int ensure_guard() except -1:
@@ -349,7 +370,7 @@ cdef class Region(Visited):
                                 f"not {type(file).__name__}")
             if how & (MMK_OPEN_CREATE | MMK_OPEN_EXCLUSIVE) == MMK_OPEN_CREATE | MMK_OPEN_EXCLUSIVE:
                 raise ValueError("mode 'x+' creates a file: it takes a path, not a descriptor")
-            descriptor = PyObject_AsFileDescriptor(file)
+            descriptor = descriptor_of(file)
             name = getattr(file, "name", None)
             if isinstance(name, (str, bytes)):
                 self.path = _os.path.abspath(_os.fsdecode(name))
@@ -372,7 +393,7 @@ cdef class Region(Visited):
             PyMem_Free(root)
         if beneath is not None:
             self.path = _os.path.join(_os.fsdecode(beneath), self.path)
-        if not _os.path.isabs(self.path):
+        if self.path and not _os.path.isabs(self.path):  # "" would become the directory
             self.path = _os.path.abspath(self.path)
         if status != MMK_OK:
             raise self._access_error(status, "" if beneath is None else f"beneath {beneath!r}")
@@ -1428,8 +1449,7 @@ cdef class Region(Visited):
 
     def _prefetch(self, ranges):
         """Start reading pairs of (offset, length)."""
-        ranges = [(index_or_none(offset, "offset"), index_or_none(length, "length"))
-                  for offset, length in ranges]
+        ranges = [range_of(pair) for pair in ranges]
         cdef size_t count = len(ranges), i
         cdef mmk_range *pairs = <mmk_range *>PyMem_Malloc((count + 1) * sizeof(mmk_range))
         cdef mmk_status status
