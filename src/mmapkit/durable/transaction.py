@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import warnings
 import stat
+import warnings
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from mmapkit.durable.changes import changed_runs, total_bytes
