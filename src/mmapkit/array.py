@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -263,6 +263,17 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
         return tuple(
             result if target is None else target for result, target in zip(found, out, strict=True)
         )
+
+    def __imatmul__(self, other: Any) -> Self:
+        """Multiply matrices in place; ValueError where the product is smaller than the array."""
+        # numpy.matmul(out=) would repeat it to fill the array; an ndarray's @= refuses, too.
+        if self.ndim < 1 or np.ndim(other) < 2:
+            raise ValueError(
+                f"in place, an array of at least one dimension is multiplied by one of at least "
+                f"two, not {self.ndim} by {np.ndim(other)}"
+            )
+        product: Self = super().__imatmul__(other)
+        return product
 
     # What zarr calls on values that it writes.
 
