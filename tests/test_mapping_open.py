@@ -192,6 +192,9 @@ def test_other_types_are_no_byte_counts(file, argument, value):
 def test_what_only_looks_like_a_file_is_named():
     with pytest.raises(TypeError, match="BytesIO has none"):
         mk.open(io.BytesIO(b"bytes"))
+    np = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match="ndarray has none"):
+        mk.open(np.arange(5))
 
 
 def test_empty_path_is_not_taken_for_the_directory():

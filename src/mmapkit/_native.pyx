@@ -141,10 +141,12 @@ cdef int descriptor_of(object file) except -1:
     """The descriptor of a file object, or the int that it is."""
     try:
         return PyObject_AsFileDescriptor(file)
+    except TypeError:
+        pass  # an array is a number, too, if it has but one element
     except OSError as error:
         if error.errno is not None:
             raise
-    # io.UnsupportedOperation: what only looks like a file, such as io.BytesIO.
+        # io.UnsupportedOperation: what only looks like a file, such as io.BytesIO.
     raise TypeError("file must be a path, a descriptor or a file object that has one: "
                     f"{type(file).__name__} has none")
 
