@@ -219,7 +219,7 @@ def test_closing_all_closes_every_array(several):
     assert all(array.closed for array in arrays)
     assert all(mapping.closed for mapping in mappings)
     for act in (lambda: d[names[0]], d.flush, d.verify, d.__enter__, lambda: pickle.dumps(d)):
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(ValueError, match=r"closed: <mmapkit\.MappedArrays"):
             act()
     assert list(d) == names
 

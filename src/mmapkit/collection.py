@@ -132,7 +132,7 @@ class MappedArrays(Closing, Dict[Any, MappedArray]):
 
     def _require_open(self) -> None:
         if self._closed:
-            raise ValueError("the arrays are closed")
+            raise ValueError(f"the arrays are closed: {self!r}")
 
     def _open_arrays(self) -> list[MappedArray]:
         return [array for array in list(self._made.values()) if not array.closed]
