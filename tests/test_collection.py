@@ -461,3 +461,5 @@ assert "zipfile" in sys.modules
 def test_streams_without_a_descriptor_are_refused():
     with pytest.raises((TypeError, OSError, io.UnsupportedOperation)):
         mk.open_arrays(io.BytesIO(b"PK"))
+    with pytest.raises(TypeError, match="a sequence of paths, not NoneType"):
+        mk.open_arrays(None)
