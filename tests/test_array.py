@@ -1,6 +1,7 @@
 """MappedArray: elements and life, as of an ndarray."""
 
 import gc
+import re
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_closed_array_raises_value_error(tmp_path):
         lambda: a.flush(),
         lambda: a.__enter__(),
     ):
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(ValueError, match=re.escape(f"closed ({a.path!r})")):
             use()
     assert "closed" in repr(a)
     assert (a.shape, a.nbytes) == ((2, 3), 48)

@@ -167,6 +167,17 @@ def test_in_place_matmul_stores_into_the_file(tmp_path):
         same(np.asarray(a), square @ square)
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 3)])
+def test_in_place_product_with_a_vector_is_refused_and_not_repeated(tmp_path, shape):
+    with mk.create_array(tmp_path / "a.npy", shape) as a:
+        a[:] = 1
+        with pytest.raises(ValueError, match="two dimensions"):
+            np.ones(shape).__imatmul__(np.ones(3))
+        with pytest.raises(ValueError, match=f"at least two, not {len(shape)} by 1"):
+            a @= np.arange(3.0)
+        assert (a == 1).all()
+
+
 @pytest.mark.parametrize("name", [*IN_PLACE, *IN_PLACE_BITS, "itruediv", "imatmul"])
 def test_in_place_on_mode_r_raises_type_error(tmp_path, name):
     with save(tmp_path / "a.npy", np.ones((2, 2), "i4"), "r") as a:

@@ -4,6 +4,7 @@ import functools
 import gc
 import itertools
 import os
+import pickle
 import sys
 import sysconfig
 import threading
@@ -739,3 +740,9 @@ def test_blocks_of_a_file_that_is_only_named_npy(tmp_path):
     path.write_bytes(b"raw")
     assert [bytes(block) for block in mk.blocks(path, offset=0)] == [b"raw"]
     assert [block.tolist() for block in mk.blocks(path, dtype="u1")] == [[*b"raw"]]
+
+
+def test_blocks_are_not_pickled_and_say_what_is(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    with pytest.raises(TypeError, match="blocks cannot be pickled: pass the array or the path"):
+        pickle.dumps(mk.blocks(tmp_path / "a.npy"))

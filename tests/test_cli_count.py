@@ -58,3 +58,12 @@ def test_missing_file_is_an_error_beside_the_others(count):
     assert (status, out) == (1, b"2 cut\n2 total\n")
     assert errors.startswith(b"mmapkit: ")
     assert b"'missing'" in errors
+
+
+def test_damaged_journal_is_an_error_beside_the_others(count, tmp_path):
+    (tmp_path / "three.mmapkit-journal").write_bytes(b"no journal")
+    status, out, errors = count("three", "cut")
+    assert (status, out) == (1, b"2 cut\n2 total\n")
+    assert errors.startswith(b"mmapkit: ")
+    assert errors.count(b"\n") == 1
+    assert b"is not a journal of mmapkit" in errors

@@ -166,6 +166,13 @@ def test_empty_file(scratch, tmp_path, capsys):
     assert "is empty" in complaint(capsys)
 
 
+def test_damaged_journal(scratch, tmp_path, capsys):
+    (tmp_path / "file").write_bytes(b"text\n")
+    (tmp_path / "file.mmapkit-journal").write_bytes(b"no journal")
+    assert main(["demo", str(tmp_path / "file")]) == 1
+    assert "is not a journal of mmapkit" in complaint(capsys)
+
+
 def test_npy_of_objects(scratch, tmp_path, capsys):
     np.save(tmp_path / "objects.npy", np.array([{}, []], object), allow_pickle=True)
     assert main(["demo", str(tmp_path / "objects.npy")]) == 1

@@ -85,6 +85,14 @@ def test_file_beside_that_is_no_index_is_left_as_it_is(lines, file):
     assert lines("--no-index", "0") == (0, LINES[0], b"")
 
 
+def test_damaged_journal_is_not_taken_for_the_index(lines, file):
+    file.with_name("file.mmapkit-journal").write_bytes(b"no journal")
+    status, out, errors = lines("0")
+    assert (status, out) == (1, b"")
+    assert b"is not a journal of mmapkit" in errors
+    assert b"index" not in errors
+
+
 def test_index_that_cannot_be_made_is_told_in_one_line(lines, file):
     file.with_name("file.lines").mkdir()
     status, out, errors = lines("0")

@@ -274,6 +274,13 @@ def test_file_that_cannot_be_read_is_an_error_beside_what_is_found(name, search)
     assert re.fullmatch(rb"mmapkit: [^\n]+: '" + re.escape(name.encode()) + rb"'\r?\n", errors)
 
 
+def test_damaged_journal_is_an_error_beside_what_is_found(search, folder):
+    (folder / "log.mmapkit-journal").write_bytes(b"no journal")
+    status, out, errors = search("ERROR too", "log", "other")
+    assert (status, out) == (2, b"other:ERROR too\r\n")
+    assert re.fullmatch(rb"mmapkit: [^\n]+ is not a journal of mmapkit[^\n]+: 'log'\r?\n", errors)
+
+
 def test_fault_in_the_middle_tells_what_was_found_before(search, monkeypatch):
     real = mmapkit.search
 

@@ -219,7 +219,7 @@ def test_closing_all_closes_every_array(several):
     assert all(array.closed for array in arrays)
     assert all(mapping.closed for mapping in mappings)
     for act in (lambda: d[names[0]], d.flush, d.verify, d.__enter__, lambda: pickle.dumps(d)):
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(ValueError, match=r"closed: <mmapkit\.MappedArrays"):
             act()
     assert list(d) == names
 
@@ -461,3 +461,5 @@ assert "zipfile" in sys.modules
 def test_streams_without_a_descriptor_are_refused():
     with pytest.raises((TypeError, OSError, io.UnsupportedOperation)):
         mk.open_arrays(io.BytesIO(b"PK"))
+    with pytest.raises(TypeError, match="a sequence of paths, not NoneType"):
+        mk.open_arrays(None)

@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -249,7 +250,7 @@ def test_a_closed_array_says_so(path):
     a = mk.create_array(path, (3, 2))
     a.close()
     for act in (lambda: a.append([[1, 2]]), lambda: a.resize(1), lambda: a.reserve(9), a.refresh):
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(ValueError, match=re.escape(f"closed ({a.path!r})")):
             act()
     with mk.create_array(path, (3, 2), overwrite=True) as a:
         a.append([[1, 2]])

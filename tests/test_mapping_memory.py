@@ -1,6 +1,7 @@
 """Physical memory: advice, prefetching, populating, locking, residency, protection."""
 
 import contextlib
+import re
 import sys
 from pathlib import Path
 
@@ -156,6 +157,12 @@ def test_prefetch_takes_many_ranges(large):
         m.prefetch([(i, 1) for i in range(5000)])
         m.prefetch([])
         m.prefetch([(0, 0), (len(m), 0)])
+
+
+@pytest.mark.parametrize("wrong", [(0, 1, 2), (0,), 5, "a"])
+def test_prefetch_names_what_is_no_range(m, wrong):
+    with pytest.raises(TypeError, match=re.escape(f"is (offset, length), not {wrong!r}")):
+        m.prefetch([(0, 1), wrong])
 
 
 @pytest.mark.parametrize("ranges", [[(0, 1), (0, 10_001)], [(0, 1), (10_001, 0)], [(-1, 1)]])

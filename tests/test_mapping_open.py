@@ -1,6 +1,7 @@
 """Opening: modes, ranges and options."""
 
 import contextlib
+import io
 import os
 import stat
 import sys
@@ -186,6 +187,20 @@ def test_negative_and_huge_numbers_are_named(file, argument, value):
 def test_other_types_are_no_byte_counts(file, argument, value):
     with pytest.raises(TypeError, match=argument):
         mk.open(file, "r+", **{argument: value})
+
+
+def test_what_only_looks_like_a_file_is_named():
+    with pytest.raises(TypeError, match="BytesIO has none"):
+        mk.open(io.BytesIO(b"bytes"))
+    np = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match="ndarray has none"):
+        mk.open(np.arange(5))
+
+
+def test_empty_path_is_not_taken_for_the_directory():
+    with pytest.raises(FileNotFoundError) as caught:
+        mk.open("")
+    assert caught.value.filename == ""
 
 
 def test_numbers_may_be_anything_with_index(file, pattern):

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import pickle
+import re
 import threading
 
 import pytest
@@ -301,7 +302,7 @@ def test_closing(r, place):
     assert r.closed
     for act in (lambda: r[0], lambda: len(r), lambda: r.append([1]), r.refresh, r.flush, r.check,
                 lambda: pickle.dumps(r), lambda: r.__enter__(), lambda: r.gather([0])):  # fmt: skip
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(ValueError, match=re.escape(f"closed ({r.path!r}"[:-1])):
             act()
     assert "closed" in repr(r)
 

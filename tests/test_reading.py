@@ -62,6 +62,15 @@ def test_it_gives_what_it_reads(path):
         assert found is a
 
 
+def test_sections_show_what_they_are_of(path):
+    with mk.open(path) as m:
+        reading = m.reading()
+        assert repr(reading) == f"<mmapkit.Reading {m.path!r} not entered>"
+        with reading:
+            assert repr(reading) == f"<mmapkit.Reading {m.path!r} entered>"
+        assert repr(m.guard()) == f"<mmapkit.Guard of {m!r}>"
+
+
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_a_file_without_transactions_may_be_read(path, mode):
     with mk.open(path, mode) as m, m.reading():

@@ -265,7 +265,7 @@ def test_mapping_that_becomes_shorter_before_it_is_read_ahead(name, tmp_path, mo
 def test_str_is_refused_with_advice(name):
     with pytest.raises(TypeError, match=r"'needle'\.encode\(\)"):
         getattr(mk, name)(b"text", "needle")
-    with pytest.raises(TypeError, match=r"text\.encode\(\)"):
+    with pytest.raises(TypeError, match=r"text\.encode\(\), or for a file mmapkit\.open\(path\)"):
         getattr(mk, name)("text", b"needle")
 
 

@@ -286,6 +286,19 @@ def test_forgotten_transaction_is_rolled_back_with_a_warning(path):
         assert m[0] == 2
 
 
+def test_transaction_of_a_program_that_ends_is_rolled_back_in_silence(path, run_python):
+    script = """
+import sys, mmapkit
+tx = mmapkit.open(sys.argv[1], "r+").transaction()
+tx.begin()[0] = 1
+def last():  # keeps the globals until modules can no longer be imported
+    return tx
+"""
+    assert run_python(script, path).stderr == ""
+    with mk.open(path) as m:
+        assert m[0] == 0
+
+
 def test_kept_array_does_not_reach_the_file(npy):
     with mk.open_array(npy, "r+") as a:
         with a.transaction() as w:

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -190,3 +191,9 @@ def test_arrays_over_nothing():
         assert m.array("f8", (3, 0)).shape == (3, 0)
         with pytest.raises(ValueError, match="0"):
             m.array("u1", 1)
+
+
+@pytest.mark.parametrize("shape", [2.0, "23", (2, 1.5), [None]])
+def test_shape_that_is_none_is_named(m, shape):
+    with pytest.raises(TypeError, match=re.escape(f"a sequence of ints, not {shape!r}")):
+        m.array("u1", shape)

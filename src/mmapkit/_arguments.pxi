@@ -47,6 +47,15 @@ cdef uint64_t to_size(object value, str name) except? 0xffffffffffffffff:
     return <uint64_t>number
 
 
+cdef tuple range_of(object pair):
+    """A range to prefetch, as ints or None."""
+    try:
+        offset, length = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"a range to prefetch is (offset, length), not {pair!r}") from None
+    return index_or_none(offset, "offset"), index_or_none(length, "length")
+
+
 cdef object path_of(object file):
     """The path as str if `file` names one, else None; TypeError if it is no file at all."""
     if isinstance(file, str):
@@ -55,6 +64,20 @@ cdef object path_of(object file):
     if isinstance(file, bytes) or isinstance(file, _os.PathLike):
         return _os.fsdecode(file)
     return None
+
+
+cdef int descriptor_of(object file) except -1:
+    """The descriptor of a file object, or the int that it is."""
+    try:
+        return PyObject_AsFileDescriptor(file)
+    except TypeError:
+        pass  # an array is a number, too, if it has but one element
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # io.UnsupportedOperation: what only looks like a file, such as io.BytesIO.
+    raise TypeError("file must be a path, a descriptor or a file object that has one: "
+                    f"{type(file).__name__} has none")
 
 
 cdef object index_or_none(object value, str name):

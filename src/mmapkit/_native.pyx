@@ -201,7 +201,7 @@ cdef class Region(Visited):
                                 f"not {type(file).__name__}")
             if how & (MMK_OPEN_CREATE | MMK_OPEN_EXCLUSIVE) == MMK_OPEN_CREATE | MMK_OPEN_EXCLUSIVE:
                 raise ValueError("mode 'x+' creates a file: it takes a path, not a descriptor")
-            descriptor = PyObject_AsFileDescriptor(file)
+            descriptor = descriptor_of(file)
             name = getattr(file, "name", None)
             if isinstance(name, (str, bytes)):
                 self.path = _os.path.abspath(_os.fsdecode(name))
@@ -224,7 +224,7 @@ cdef class Region(Visited):
             PyMem_Free(root)
         if beneath is not None:
             self.path = _os.path.join(_os.fsdecode(beneath), self.path)
-        if not _os.path.isabs(self.path):
+        if self.path and not _os.path.isabs(self.path):  # "" would become the directory
             self.path = _os.path.abspath(self.path)
         if status != MMK_OK:
             raise self._access_error(status, "" if beneath is None else f"beneath {beneath!r}")
@@ -1222,8 +1222,7 @@ cdef class Region(Visited):
 
     def _prefetch(self, ranges):
         """Start reading pairs of (offset, length)."""
-        ranges = [(index_or_none(offset, "offset"), index_or_none(length, "length"))
-                  for offset, length in ranges]
+        ranges = [range_of(pair) for pair in ranges]
         cdef size_t count = len(ranges), i
         cdef mmk_range *pairs = <mmk_range *>PyMem_Malloc((count + 1) * sizeof(mmk_range))
         cdef mmk_status status

@@ -10,14 +10,14 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from mmapkit._native import BufferProxy
 from mmapkit.awaiting import Awaiting
-from mmapkit.closing import Closing
+from mmapkit.closing import Closing, why_closed
 from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import npy, raw, registry
 from mmapkit.formats.format import Source
@@ -59,9 +59,6 @@ class _Closed:
 
     def __iter__(self) -> NoReturn:
         raise ValueError(self._why)
-
-
-_CLOSED: Final[Any] = _Closed("the array is closed")
 
 
 class MappedArray(BufferProxy, Closing, Awaiting, Operators):
@@ -106,7 +103,8 @@ class MappedArray(BufferProxy, Closing, Awaiting, Operators):
 
     def _hide(self) -> None:
         """Let go of the mapping's memory."""
-        self._view = _CLOSED
+        closed: Any = _Closed(why_closed(self.path))
+        self._view = closed
 
     # --- what it is -------------------------------------------------------------------------
 
@@ -163,7 +161,7 @@ class MappedArray(BufferProxy, Closing, Awaiting, Operators):
     @property
     def closed(self) -> bool:
         """True after `close()`."""
-        return self._view is _CLOSED
+        return isinstance(self._view, _Closed)
 
     def __len__(self) -> int:
         """Return the length of the first axis."""
@@ -304,8 +302,7 @@ class MappedArray(BufferProxy, Closing, Awaiting, Operators):
             from mmapkit.growing import Growth
 
             with self._lock:
-                if self.closed:
-                    raise ValueError("the array is closed")
+                self._require_open()
                 if self._growth is None:
                     self._growth = Growth(self)
         return self._growth

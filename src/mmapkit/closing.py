@@ -5,7 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Closing"]
+__all__ = ["Closing", "why_closed"]
+
+
+def why_closed(path: object) -> str:
+    """What is wrong with using a closed array; `path` is that of its file, if it has one."""
+    return "the array is closed" if path is None else f"the array is closed ({path!r})"
 
 
 class Closing:
@@ -24,7 +29,7 @@ class Closing:
 
     def _require_open(self) -> None:
         if self.closed:
-            raise ValueError("the array is closed")
+            raise ValueError(why_closed(getattr(self, "path", None)))
 
     def __enter__(self) -> Self:
         """Return what was opened."""

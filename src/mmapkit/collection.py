@@ -132,7 +132,7 @@ class MappedArrays(Closing, Dict[Any, MappedArray]):
 
     def _require_open(self) -> None:
         if self._closed:
-            raise ValueError("the arrays are closed")
+            raise ValueError(f"the arrays are closed: {self!r}")
 
     def _open_arrays(self) -> list[MappedArray]:
         return [array for array in list(self._made.values()) if not array.closed]
@@ -270,7 +270,14 @@ def open_arrays(
         except BaseException:
             mapping.close(defer=True)
             raise
-    return _of_paths(list(file), mode)  # type: ignore[arg-type]
+    try:
+        paths = list(file)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            "file must be a path, a descriptor, a file object or a sequence of paths, not "
+            f"{type(file).__name__}"
+        ) from None
+    return _of_paths(paths, mode)
 
 
 def _is_one_file(file: object) -> bool:

@@ -179,8 +179,7 @@ class Growth:
     def _prepare(self, array: MappedArray) -> Layout:
         """See that nobody else has changed the file, and have it end where the array does; the lock
         is held."""
-        if array.closed:
-            raise ValueError("the array is closed")
+        array._require_open()
         mapping, layout = self._mapping, array._layout
         if mapping.faulted:
             mapping._raise_if_lost(0, mapping.size)
@@ -452,8 +451,7 @@ class Growth:
     def refresh(self, array: MappedArray) -> int:
         """See `MappedArray.refresh`."""
         with array._lock:
-            if array.closed:
-                raise ValueError("the array is closed")
+            array._require_open()
             if self._mapping.faulted:
                 with contextlib.suppress(MappingFault):  # again below, if it is still true
                     self._mapping.recover()

@@ -429,6 +429,10 @@ class Guard:
         self._mapping = mapping
         self._before = 0
 
+    def __repr__(self) -> str:
+        """Show the mapping."""
+        return f"<mmapkit.Guard of {self._mapping!r}>"
+
     def __enter__(self) -> Mapping:
         """Start watching; raises at once if bytes are lost already."""
         self._before = self._mapping._fault_count()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,11 @@ class Operators(NDArrayOperatorsMixin):
     """
 
     __slots__ = ()
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        raise NotImplementedError
 
     def __getitem__(self, key: Any) -> Any:
         """Return what numpy would."""
@@ -116,6 +121,17 @@ class Operators(NDArrayOperatorsMixin):
         return tuple(
             result if target is None else target for result, target in zip(found, out, strict=True)
         )
+
+    def __imatmul__(self, other: Any) -> Self:
+        """Multiply matrices in place; ValueError where the product is smaller than the array."""
+        # numpy.matmul(out=) would repeat it to fill the array; an ndarray's @= refuses, too.
+        if self.ndim < 1 or np.ndim(other) < 2:
+            raise ValueError(
+                f"in place, an array of at least one dimension is multiplied by one of at least "
+                f"two, not {self.ndim} by {np.ndim(other)}"
+            )
+        product: Self = super().__imatmul__(other)
+        return product
 
     # What zarr calls on values that it writes.
 

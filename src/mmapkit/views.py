@@ -51,8 +51,11 @@ def storable_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 def normal_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """Return the shape as a tuple of ints; ValueError for negative ones."""
-    lengths: Sequence[Any] = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    result = tuple(operator.index(length) for length in lengths)
+    try:
+        lengths: Sequence[Any] = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+        result = tuple(operator.index(length) for length in lengths)
+    except TypeError:
+        raise TypeError(f"shape must be an int or a sequence of ints, not {shape!r}") from None
     if any(length < 0 for length in result):
         raise ValueError(f"shape {result} has a negative length")
     return result

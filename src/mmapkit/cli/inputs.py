@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmapkit.errors import JournalError
 from mmapkit.mapping import Mapping, see_to_journal
 from mmapkit.mapping import open as open_mapping
 
@@ -24,17 +25,23 @@ def opened(name: str) -> Iterator[Mapping | bytes]:
     Raises
     ------
     OSError
-        If there is no such file, or it cannot be read; its `filename` is set.
+        If there is no such file, or it cannot be read; its `filename` is set. EIO if the journal
+        beside it is damaged or of another file.
     """
     file = _standard_input() if name == STDIN else name
-    see_to_journal(file, "r")  # it may have been empty before an interrupted commit
-    found = os.stat(file)
-    # Of what the system makes up while it is read, such as /proc/cpuinfo, the size is 0.
-    if stat.S_ISREG(found.st_mode) and found.st_size > 0:
-        with open_mapping(file) as mapping:
-            yield mapping
-    else:
+    try:
+        see_to_journal(file, "r")  # it may have been empty before an interrupted commit
+        found = os.stat(file)
+        # Of what the system makes up while it is read, such as /proc/cpuinfo, the size is 0.
+        is_mapped = stat.S_ISREG(found.st_mode) and found.st_size > 0
+        mapping = open_mapping(file) if is_mapped else None
+    except JournalError as error:
+        raise OSError(errno.EIO, str(error), name) from None
+    if mapping is None:
         yield _everything(file, name)
+    else:
+        with mapping:
+            yield mapping
 
 
 def _standard_input() -> int:

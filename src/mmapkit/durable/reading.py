@@ -54,6 +54,11 @@ class Reading(Generic[Target]):
         self._entered: list[tuple[Reader, int]] = []  # and in which thread
         self._timeout = checked_timeout(timeout)
 
+    def __repr__(self) -> str:
+        """Show what is read, and whether the section is entered."""
+        state = "entered" if self._entered else "not entered"
+        return f"<mmapkit.Reading {self._target.path!r} {state}>"
+
     def __enter__(self) -> Target:
         """Wait for a commit that is under way, and return what is read."""
         target = self._target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import warnings
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from mmapkit.durable.changes import changed_runs, total_bytes
@@ -336,8 +337,6 @@ class Transaction(Generic[View]):
         if self._store is None or self._process != os.getpid():
             return
         if not self._ended:  # else Ctrl-C came in the middle of the end
-            import warnings
-
             warnings.warn(
                 f"a transaction on {self._mapping.path!r} was never ended: rolled back",
                 ResourceWarning,

@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # importing typing would cost more than all of this packa
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, NoReturn, Self
 
     from mmapkit.passes.choice import Choice
     from mmapkit.passes.cuts import Steps
@@ -70,6 +70,10 @@ class Blocks:
     def __repr__(self) -> str:
         """Show how many blocks, and how they come."""
         return f"<mmapkit.Blocks {len(self)} of {self.total_bytes} bytes, {self.how}: {self.why}>"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a pass is of one process."""
+        raise TypeError("blocks cannot be pickled: pass the array or the path, and make them there")
 
     def close(self) -> None:
         """End the passes that are under way; the blocks that were handed out stay valid."""

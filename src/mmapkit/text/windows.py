@@ -40,7 +40,7 @@ def size_of(text: Any) -> int:
     Raises
     ------
     TypeError
-        If there is no buffer; of a str it says how to encode it.
+        If there is no buffer; of a str it says how to encode it, or to open the file.
     BufferError or ValueError
         If its bytes do not lie together, or it is closed.
     """
@@ -48,7 +48,9 @@ def size_of(text: Any) -> int:
         text._require_open_for("search it")
         return text.size
     if isinstance(text, str):
-        raise TypeError("bytes are searched, not str: give text.encode()")
+        raise TypeError(
+            "bytes are searched, not str: give text.encode(), or for a file mmapkit.open(path)"
+        )
     if isinstance(text, bytes):
         return len(text)
     try:

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, Final
 
 from mmapkit.cli.output import complain, describe
+from mmapkit.errors import JournalError
 
 __all__ = ["main"]
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         if isinstance(error.__context__, KeyboardInterrupt):  # a fault came at the same time
             return complain("interrupted; temporary files are removed", INTERRUPTED)
         return complain(describe(error))
-    except (UnusableFile, DifferentAnswers) as error:
+    except (UnusableFile, DifferentAnswers, JournalError) as error:
         return complain(str(error))
     return 0
 
