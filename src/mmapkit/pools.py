@@ -11,7 +11,7 @@ __all__ = ["POLL_S", "full_pool", "result_of"]
 
 # How long Ctrl-C may go unnoticed while the main thread waits for others: Windows does not
 # interrupt that, and on Linux it sleeps on if another thread was the one to take the signal.
-POLL_S: Final = 0.2
+POLL_S: Final = 0.04
 
 
 def full_pool(count: int, name: str) -> ThreadPoolExecutor:

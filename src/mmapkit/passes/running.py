@@ -6,14 +6,14 @@ import atexit
 import contextlib
 import weakref
 
-from mmapkit.pools import full_pool
+from mmapkit.pools import full_pool, result_of
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Final, Self
 
     from mmapkit.passes.choice import Choice
     from mmapkit.passes.cuts import Cuts
@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks"]
 
+# Who ends a pass waits so long for the step that is being brought in: together with how often
+# Ctrl-C is looked for, less than a user would notice.
+PATIENCE_S: Final = 0.04
+
 
 class Blocks:
     """The blocks of a pass, to iterate over; each iteration is a pass of its own.
 
     Made by `mmapkit.blocks()`, `Mapping.blocks()` and `MappedArray.blocks()`. `len()` is the number
     of blocks. A pass that is not carried to its end gives its memory, its mappings and descriptors
-    back when its iterator is collected, or, as a context manager, at the end of the block.
+    back when its iterator is collected, or, as a context manager, at the end of the block. After
+    Ctrl-C it does not wait for a file that is slow to come: what is being read into goes as soon as
+    the reading has ended.
 
     Attributes
     ----------
@@ -43,6 +49,7 @@ class Blocks:
         self._choice = choice
         self._begin = begin
         self._running: weakref.WeakSet[Generator[Any]] = weakref.WeakSet()
+        self._leaving: list[Future[None]] = []
         self.total_bytes = total_bytes
 
     @property
@@ -62,7 +69,7 @@ class Blocks:
     def __iter__(self) -> Iterator[Any]:
         """Begin a pass."""
         # What runs does not refer to this object: dropping both at once leaves no cycle behind.
-        running = _run(self._cuts, self._begin)
+        running = _run(self._cuts, self._begin, self._leaving)
         self._running.add(running)
         _under_way.add(running)
         return running
@@ -73,6 +80,12 @@ class Blocks:
 
     def close(self) -> None:
         """End the passes that are under way; the blocks that were handed out stay valid."""
+        self._end()
+        while self._leaving:
+            result_of(self._leaving.pop())
+
+    def _end(self) -> None:
+        """Do so, without waiting for steps that are slow to come."""
         for running in list(self._running):
             running.close()
 
@@ -86,8 +99,11 @@ class Blocks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the passes that are under way."""
-        self.close()
+        """End the passes that are under way; after Ctrl-C, at once."""
+        if kind is None or issubclass(kind, Exception):
+            self.close()
+        else:
+            self._end()
 
 
 _under_way: weakref.WeakSet[Generator[Any]] = weakref.WeakSet()
@@ -101,19 +117,17 @@ def _end_all() -> None:
             running.close()
 
 
-def _run(cuts: Cuts, begin: Callable[[], Place]) -> Generator[Any]:
-    if cuts.step_count == 0:
-        return
-    with contextlib.closing(begin()) as place:
-        if cuts.step_count == 1:  # not worth a thread
+def _run(cuts: Cuts, begin: Callable[[], Place], leaving: list[Future[None]]) -> Generator[Any]:
+    if cuts.step_count > 1:
+        yield from _run_ahead(cuts, begin(), leaving)
+    elif cuts.step_count == 1:  # not worth a thread
+        with contextlib.closing(begin()) as place:
             loaded = place.load(0, place.scout(0))
             yield from place.blocks(0, loaded)
             place.leave(0, loaded)
-        else:
-            yield from _run_ahead(cuts, place)
 
 
-def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
+def _run_ahead(cuts: Cuts, place: Place, leaving: list[Future[None]]) -> Generator[Any]:
     def advance(step: int) -> None:
         """Leave what the consumer has moved on from, and then load: so memory is bounded."""
         if step >= 2:
@@ -121,18 +135,47 @@ def _run_ahead(cuts: Cuts, place: Place) -> Generator[Any]:
         if step < cuts.step_count:
             held[step] = place.load(step, place.scout(step))
 
-    held: dict[int, Loaded] = {}
-    coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
-    try:
-        with full_pool(1, "mmapkit-blocks") as helper:
-            coming.append(helper.submit(advance, 0))
-            for step in range(cuts.step_count):
-                coming.pop().result()
-                coming.append(helper.submit(advance, step + 1))
-                yield from place.blocks(step, held[step])
-            coming.pop().result()
-            advance(cuts.step_count + 1)
-    finally:
+    def clear() -> None:
+        """Let everything go: the helper does, because then it is at no step any more."""
         for step, loaded in held.items():
             with contextlib.suppress(Exception):  # another one is under way, or nobody is there
                 place.release(step, loaded)
+        held.clear()
+        place.close()
+
+    held: dict[int, Loaded] = {}
+    coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
+    try:
+        helper = full_pool(1, "mmapkit-blocks")
+    except BaseException:
+        place.close()
+        raise
+    try:
+        coming.append(helper.submit(advance, 0))
+        for step in range(cuts.step_count):
+            result_of(coming.pop())
+            coming.append(helper.submit(advance, step + 1))
+            yield from place.blocks(step, held[step])
+        result_of(coming.pop())
+        advance(cuts.step_count + 1)
+    finally:
+        _leave(helper, clear, leaving)
+
+
+def _leave(
+    helper: ThreadPoolExecutor, clear: Callable[[], None], leaving: list[Future[None]]
+) -> None:
+    """Have the helper end with clearing up; wait for that unless it is slow to come to it."""
+    from concurrent.futures import wait
+
+    try:
+        clearing = [helper.submit(clear)]
+    except RuntimeError:  # the interpreter is at its end: there are no helpers any more
+        clear()
+        return
+    if wait(clearing, PATIENCE_S).done:
+        helper.shutdown()
+        clearing.pop().result()
+    else:
+        helper.shutdown(wait=False)
+        leaving += clearing
