@@ -19,8 +19,11 @@
 
 /* What a candidate costs beside the comparisons, in bytes that the automaton could have read. */
 #define CANDIDATE_BYTES 8
-/* Fingerprints do not learn again before so much was read, and later where they could not. */
+/* Candidates of fingerprints should cost no more than this share of what the automaton would. */
+#define LESSON_SHARE 8
+/* They do not learn again before so much was read; then twice as much, until it is so much. */
 #define LESSON_BYTES ((size_t)1 << 20)
+#define MOST_LESSON_BYTES ((size_t)1 << 26)
 /* So much debt is a coincidence yet. */
 #define PATIENCE_BYTES 4096
 /* Credit lasts so long. */
@@ -150,21 +153,25 @@ static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t a
     return found;
 }
 
-/* Has fingerprints learn, if that is worth it. */
-static bool learns(mmk_many *many, const unsigned char *text, size_t at, size_t stop, size_t end) {
-    if (many->way != MMK_BY_PRINTS || at < many->lesson || at >= stop)
+/* Has fingerprints learn, if they should. Returns whether they did. */
+static bool learn(mmk_many *many, const unsigned char *text, size_t at, size_t stop, size_t end) {
+    if (many->way != MMK_BY_PRINTS || at < many->lesson || at >= stop ||
+        many->debt <= many->credit / LESSON_SHARE + PATIENCE_BYTES)
         return false;
-    bool learned = mmk__prints_learn(&many->prints, many->needles, many->failures, text, at, stop,
-                                     end);
-    many->lesson_gap = learned ? LESSON_BYTES : 2 * many->lesson_gap;
     many->lesson = at + many->lesson_gap;
-    return learned;
+    if (many->lesson_gap < MOST_LESSON_BYTES)
+        many->lesson_gap *= 2;
+    return mmk__prints_learn(&many->prints, many->needles, many->failures, text, at, stop, end);
 }
 
 /* Whether candidates have to be found in another way, from `at` on. */
 static bool has_to_change(mmk_many *many, const unsigned char *text, size_t at, size_t stop,
                           size_t end) {
     const mmk_needles *needles = many->needles;
+    if (learn(many, text, at, stop, end)) {
+        many->credit = many->debt = 0;
+        return true;
+    }
     if (many->debt <= many->credit + PATIENCE_BYTES) {
         if (many->credit >= CREDIT_BYTES)
             many->credit = many->debt = 0;
@@ -173,8 +180,6 @@ static bool has_to_change(mmk_many *many, const unsigned char *text, size_t at, 
     if (needles->longest == 1 && many->way == MMK_BY_BYTES)
         return false; /* no candidate is false */
     many->credit = many->debt = 0;
-    if (learns(many, text, at, stop, end))
-        return true;
     many->way = MMK_BY_AUTOMATON;
     /* One list may have all needles on it, and they may all be compared. */
     size_t stretch = needles->offset[needles->count] * 4;

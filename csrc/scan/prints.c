@@ -3,11 +3,13 @@
  * At first these are the first bytes, which every needle has. What a text is full of teaches better
  * ones: in outline,
  *
- *     until few positions of a sample are left, or there are enough offsets:
+ *     until few positions of the text are left, or there is no room for more offsets:
  *         of the offsets that may tell something, take the one that leaves the fewest
+ *         look at more positions, in place of those that are not left
  *
  * where what is left are pairs of a position and a set of needles that may start there. Needles that
- * are too short for an offset pass there. */
+ * are too short for an offset pass there. A lesson takes as long as the automaton takes for some
+ * 100 KiB, and 12 KiB of the stack. */
 #include "scan/bits.h"
 #include "scan/needles.h"
 
@@ -18,10 +20,13 @@
 /* Where every needle can have a set of its own, it has. */
 #define GROUP_SETS 8
 
-#define SAMPLE 512
-/* No more positions of the sample may be left than one in so many: a candidate costs as much as
- * some bytes do that the automaton reads. */
-#define PROMISING 32
+/* So many pairs are kept at a time, of so many positions in all. */
+#define PAIRS 512
+#define SAMPLE 8192
+/* Enough is told if no more than one position in so many is left: candidates cost little then. */
+#define ENOUGH 1024
+/* And too little if it is one in so many: each costs as much as some bytes that the automaton reads. */
+#define TOO_LITTLE 128
 /* Offsets that may tell something: the first ones, those at which comparisons failed, and the ends
  * of so many needles. */
 #define FIRST_OFFSETS 16
@@ -84,30 +89,49 @@ void mmk__prints_begin(mmk_fingerprints *prints, const mmk_needles *needles) {
 
 /* --- learning --------------------------------------------------------------------------------- */
 
-/* Pairs that are left: positions, from the sample's first one on, and which sets. */
 typedef struct {
-    size_t count;
-    uint16_t at[SAMPLE], sets[SAMPLE];
-} remainder_of;
+    uint16_t of[256]; /* the sets that a byte is in */
+} byte_sets;
 
-/* The sets that a byte is in, at the last offset of the fingerprints. */
-static void tabulate(uint16_t sets[256], const mmk_fingerprints *prints) {
+/* What is known of a text: of the first `seen` positions, at which the offsets leave some sets. */
+typedef struct {
+    const unsigned char *text;
+    size_t size, seen, left;
+    uint16_t at[PAIRS], sets[PAIRS];
+    mmk_fingerprints prints;
+    byte_sets bytes[MMK_PRINT_BYTES];
+} lesson;
+
+/* At the last offset of the fingerprints. */
+static void tabulate(byte_sets *bytes, const mmk_fingerprints *prints) {
     const unsigned i = prints->count - 1;
     for (unsigned byte = 0; byte < 256; byte++) {
         unsigned first = prints->low[0][i][byte & 15] & prints->high[0][i][byte >> 4];
         unsigned second = prints->low[1][i][byte & 15] & prints->high[1][i][byte >> 4];
-        sets[byte] = (uint16_t)(first | second << GROUP_SETS);
+        bytes->of[byte] = (uint16_t)(first | second << GROUP_SETS);
     }
 }
 
-/* How many sets are left in all if an offset is looked at, too. */
-static size_t count_left(const remainder_of *left, const unsigned char *sample,
-                         const uint16_t sets[256]) {
-    uint32_t total = 0;
-    uint16_t kept[SAMPLE];
-    for (size_t i = 0; i < left->count; i++)
-        kept[i] = left->sets[i] & sets[sample[left->at[i]]];
-    for (size_t i = 0; i < left->count; i++) { /* bits, as in bits.h, but of several at once */
+/* Looks at more positions, while there is room for what is left. */
+static void see_more(lesson *l) {
+    for (; l->seen < l->size && l->left < PAIRS; l->seen++) {
+        unsigned sets = UINT16_MAX;
+        for (unsigned i = 0; i < l->prints.count && sets != 0; i++)
+            sets &= l->bytes[i].of[l->text[l->seen + l->prints.offset[i]]];
+        l->at[l->left] = (uint16_t)l->seen;
+        l->sets[l->left] = (uint16_t)sets;
+        l->left += sets != 0;
+    }
+}
+
+/* How many sets would be left in all if an offset was looked at, too. */
+static size_t count_left(const lesson *l, size_t offset, const byte_sets *bytes) {
+    const unsigned char *text = l->text + offset;
+    uint16_t kept[PAIRS];
+    size_t total = 0;
+    for (size_t i = 0; i < l->left; i++)
+        kept[i] = l->sets[i] & bytes->of[text[l->at[i]]];
+    for (size_t i = 0; i < l->left; i++) { /* as in bits.h, but compilers make it several at once */
         unsigned bits = kept[i];
         bits -= bits >> 1 & 0x5555;
         bits = (bits & 0x3333) + (bits >> 2 & 0x3333);
@@ -117,16 +141,34 @@ static size_t count_left(const remainder_of *left, const unsigned char *sample,
     return total;
 }
 
-static void keep_left(remainder_of *left, const unsigned char *sample, const uint16_t sets[256]) {
-    size_t kept = 0;
-    for (size_t i = 0; i < left->count; i++) {
-        left->at[kept] = left->at[i];
-        left->sets[kept] = left->sets[i] & sets[sample[left->at[i]]];
-        kept += left->sets[kept] != 0;
+/* Takes the offset that leaves the fewest, out of `count` of them. */
+static void take_best(lesson *l, const mmk_needles *needles, size_t *offsets, size_t count) {
+    const unsigned i = l->prints.count;
+    size_t best = 0, fewest = SIZE_MAX;
+    for (size_t o = 0; o < count && fewest > 0; o++) {
+        mmk_fingerprints with = l->prints;
+        add_offset(&with, needles, offsets[o]);
+        tabulate(&l->bytes[i], &with);
+        size_t left = count_left(l, offsets[o], &l->bytes[i]);
+        if (left < fewest) {
+            fewest = left;
+            best = o;
+        }
     }
-    left->count = kept;
+    const size_t offset = offsets[best];
+    offsets[best] = offsets[count - 1];
+    add_offset(&l->prints, needles, offset);
+    tabulate(&l->bytes[i], &l->prints);
+    size_t left = l->left;
+    l->left = 0;
+    for (size_t p = 0; p < left; p++) {
+        l->at[l->left] = l->at[p];
+        l->sets[l->left] = l->sets[p] & l->bytes[i].of[l->text[l->at[p] + offset]];
+        l->left += l->sets[l->left] != 0;
+    }
 }
 
+/* Offsets that may tell something, below `limit`, each once. */
 static size_t collect_offsets(size_t offsets[OFFSETS], const mmk_needles *needles,
                               const size_t *failures, size_t limit) {
     size_t wanted[OFFSETS], count = 0, kept = 0;
@@ -149,42 +191,26 @@ static size_t collect_offsets(size_t offsets[OFFSETS], const mmk_needles *needle
 bool mmk__prints_learn(mmk_fingerprints *prints, const mmk_needles *needles,
                        const size_t *failures, const unsigned char *text, size_t from,
                        size_t stop, size_t end) {
-    const size_t size = stop - from < SAMPLE ? stop - from : SAMPLE;
-    const size_t readable = end - from - size + 1; /* offsets from all positions of the sample */
+    lesson l;
+    l.text = text + from;
+    l.size = stop - from < SAMPLE ? stop - from : SAMPLE;
+    l.seen = l.left = 0;
+    memset(&l.prints, 0, sizeof l.prints);
+    l.prints.groups = needles->count > GROUP_SETS ? MMK_PRINT_GROUPS : 1;
+    /* Safety: whatever starts before `stop` is readable as far as the longest needle, up to `end`. */
+    const size_t readable = end - from - l.size + 1;
     size_t offsets[OFFSETS];
     size_t count = collect_offsets(offsets, needles, failures,
                                    readable < needles->longest ? readable : needles->longest);
-    mmk_fingerprints learned;
-    remainder_of left;
-    memset(&learned, 0, sizeof learned);
-    learned.groups = needles->count > GROUP_SETS ? MMK_PRINT_GROUPS : 1;
-    left.count = size;
-    for (size_t i = 0; i < size; i++) {
-        left.at[i] = (uint16_t)i;
-        left.sets[i] = UINT16_MAX;
+    for (;;) {
+        see_more(&l);
+        bool enough = l.left <= l.seen / ENOUGH && l.prints.count >= LEAST_OFFSETS;
+        if (enough || count == 0 || l.prints.count == MMK_PRINT_BYTES)
+            break;
+        take_best(&l, needles, offsets, count--);
     }
-    while (count > 0 && learned.count < MMK_PRINT_BYTES &&
-           (left.count > 0 || learned.count < LEAST_OFFSETS)) {
-        size_t best = 0, fewest = SIZE_MAX;
-        uint16_t sets[256];
-        mmk_fingerprints with = learned;
-        for (size_t i = 0; i < count && fewest > 0; i++) {
-            with = learned;
-            add_offset(&with, needles, offsets[i]);
-            tabulate(sets, &with);
-            size_t bits = count_left(&left, text + from + offsets[i], sets);
-            if (bits < fewest) {
-                fewest = bits;
-                best = i;
-            }
-        }
-        add_offset(&learned, needles, offsets[best]);
-        tabulate(sets, &learned);
-        keep_left(&left, text + from + offsets[best], sets);
-        offsets[best] = offsets[--count];
-    }
-    if (learned.count == 0 || left.count > size / PROMISING)
+    if (l.prints.count == 0 || l.left > l.seen / TOO_LITTLE)
         return false;
-    *prints = learned;
+    *prints = l.prints;
     return true;
 }

@@ -369,6 +369,7 @@ static void test_the_filter_is_left_and_tried_again(void) {
         uint64_t at, which;
         mmk_many many;
         CHECK(mmk_many_begin(&many, sets[q], needles));
+        many.lesson = SIZE_MAX;
         mmk_way first = many.first;
         CHECK_EQ(mmk_many_list(&many, text, 0, BAD / 2, LENGTH, false, 0, &at, &which, 1, &resume),
                  0);
@@ -377,6 +378,68 @@ static void test_the_filter_is_left_and_tried_again(void) {
                                &resume), 1);
         CHECK(at == LENGTH - 9 && which == 0);
         CHECK_EQ(many.way, first);
+        mmk_many_end(&many);
+    }
+    mmk_needles_free(needles);
+    free(text);
+}
+
+/* The same text teaches fingerprints what tells the needles from it; and they see what is there. */
+static void test_fingerprints_learn(void) {
+    enum { LENGTH = 1 << 18, LATE = LENGTH - 40 };
+    unsigned char runs[3][200], *text = malloc(LENGTH);
+    const unsigned char *list[] = {runs[0], runs[1], runs[2]};
+    size_t sizes[] = {200, 20, 3}, resume;
+    memset(runs, 'a', sizeof runs);
+    runs[0][150] = 'B'; /* where only comparisons get */
+    runs[1][19] = 'B';
+    runs[2][2] = 'B';
+    memset(text, 'a', LENGTH);
+    text[1000 + 150] = text[LATE + 19] = 'b';
+    for (unsigned fold = 0; fold < 2; fold++) {
+        mmk_needles *needles = mmk_needles_study(list, sizes, 3, fold);
+        for (unsigned q = 0; q < set_count; q++) {
+            uint64_t at[8], which[8];
+            mmk_many many;
+            CHECK(mmk_many_begin(&many, sets[q], needles));
+            mmk_way first = many.first;
+            size_t found = mmk_many_list(&many, text, 0, LENGTH, LENGTH, true, 0, at, which, 8,
+                                         &resume);
+            CHECK_EQ(found, fold ? 5 : 0);
+            for (size_t i = 0; i < found; i++) {
+                static const uint64_t AT[] = {1000, 1131, 1148, LATE, LATE + 17};
+                static const uint64_t WHICH[] = {0, 1, 2, 1, 2};
+                CHECK(at[i] == AT[i] && which[i] == WHICH[i]);
+            }
+            CHECK_EQ(many.way, first == MMK_BY_PRINTS ? MMK_BY_PRINTS : MMK_BY_AUTOMATON);
+            CHECK((many.prints.reach > 100) == (first == MMK_BY_PRINTS));
+            mmk_many_end(&many);
+        }
+        mmk_needles_free(needles);
+    }
+    free(text);
+}
+
+/* Where the needles look like the text at every offset, the automaton is better. */
+static void test_fingerprints_that_cannot_learn(void) {
+    enum { LENGTH = 1 << 18, COUNT = 64, SIZE = 40 };
+    unsigned char *text = malloc(LENGTH);
+    size_t resume;
+    uint64_t at, which;
+    random_text(text, LENGTH, "ab", 2);
+    for (size_t n = 0; n < COUNT; n++) {
+        random_text(needle_bytes[n], SIZE, "ab", 2);
+        needle_list[n] = needle_bytes[n];
+        needle_sizes[n] = SIZE;
+    }
+    mmk_needles *needles = mmk_needles_study(needle_list, needle_sizes, COUNT, false);
+    for (unsigned q = 0; q < set_count; q++) {
+        mmk_many many;
+        CHECK(mmk_many_begin(&many, sets[q], needles));
+        CHECK_EQ(mmk_many_list(&many, text, 0, LENGTH / 2, LENGTH, false, 0, &at, &which, 1,
+                               &resume), 0);
+        CHECK_EQ(many.way, MMK_BY_AUTOMATON);
+        CHECK(many.prints.reach <= 4);
         mmk_many_end(&many);
     }
     mmk_needles_free(needles);
@@ -441,6 +504,8 @@ int main(void) {
     test_automaton_larger_than_its_rows();
     test_which_way_is_taken_first();
     test_the_filter_is_left_and_tried_again();
+    test_fingerprints_learn();
+    test_fingerprints_that_cannot_learn();
     test_a_chunk_is_read_once();
     test_lines_of_many();
     DONE("tests/c/test_scan_many");
