@@ -449,7 +449,7 @@ def _adversarial_set(folder: Path, text: Text, effort: Effort) -> Comparison:
     coin = np.random.default_rng(7)
     sides = np.frombuffer(b"ab", np.uint8)
     flips = sides[coin.integers(0, 2, size)].tobytes()
-    runs = [b"a" * length + b"b" for length in (4, 8, 12, 16, 24, 32, 48, 63)]
+    runs = [b"a" * length + b"b" for length in (8, 12, 16, 20, 24, 32, 48, 63)]
     tosses = [sides[coin.integers(0, 2, 64)].tobytes() for _ in range(64)]
     cases = {
         "a log": (log, runs),

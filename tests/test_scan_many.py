@@ -141,6 +141,32 @@ def test_hostile_texts_of_two_letters(data, fold, overlapping):
     assert found == expected(text, needles, fold, overlapping)
 
 
+@pytest.mark.parametrize("size", [11, 24, 64])
+@pytest.mark.parametrize("count", [2, 8, 64])
+@pytest.mark.parametrize("letters", [b"ab", b"aAbB", b"ACGT"])
+def test_long_words_among_the_same_letters(letters, count, size):
+    fold = letters == b"aAbB"
+    rng = np.random.default_rng(7)
+    alphabet = np.frombuffer(letters, "u1")
+    text = bytearray(alphabet[rng.integers(0, len(alphabet), 300_000)].tobytes())
+    words = sorted({alphabet[rng.integers(0, len(alphabet), size)].tobytes() for _ in range(count)})
+    for at in rng.integers(0, len(text) - size, 50):
+        text[at : at + size] = words[at % len(words)]
+    half = len(text) // 2  # nearly a word, again and again
+    text[half : half + 40_000] = (words[0][:-1] + b"c") * (40_000 // size) + b"c" * (40_000 % size)
+    text = bytes(text)
+    index = {}
+    for which, word in enumerate(words):
+        index.setdefault(word.lower() if fold else word, []).append(which)
+    seen = text.lower() if fold else text
+    wanted = [
+        (at, which)
+        for at in range(len(text) - size + 1)
+        for which in index.get(seen[at : at + size], ())
+    ]
+    assert find_any(text, _scan.Needles(words, fold), overlapping=True) == wanted
+
+
 # False candidates everywhere, for filters of any kind, and more ends than beginnings.
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_text_that_looks_like_the_needles(overlapping):

@@ -9,6 +9,7 @@
  * 2. When candidates have cost more than the automaton would, the filter learns which bytes of the
  *    needles tell them from such a text (prints.c). Where none would leave out enough, or it has
  *    just learned, the automaton takes over for a while; and at once, where there is no filter.
+ *    It makes way where a few windows of the text are enough to tell (samples.c).
  * 3. The automaton works through a chunk from its right to its left. What it finds there is kept,
  *    so that a caller who asks for one occurrence at a time has each chunk read once. */
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 /* They do not learn again before so much was read; then twice as much, until it is so much. */
 #define LESSON_BYTES ((size_t)1 << 20)
 #define MOST_LESSON_BYTES ((size_t)1 << 26)
+/* To look at more offsets takes longer than windows do, if these suit the text. */
+#define CHEAP_PRINTS 8
 /* So much debt is a coincidence yet. */
 #define PATIENCE_BYTES 4096
 /* Credit lasts so long. */
@@ -31,6 +34,8 @@
 /* The automaton reads so much before the filter is tried again: what trying costs is lost in it. */
 #define STRETCH_BYTES ((size_t)1 << 18)
 #define CHUNK_BYTES ((size_t)1 << 14)
+/* Of less text it does not pay to study windows. */
+#define SAMPLED_BYTES ((size_t)1 << 16)
 
 /* --- beginning and end ------------------------------------------------------------------------ */
 
@@ -53,12 +58,14 @@ bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needle
     many->way = many->first;
     many->retry = many->first == MMK_BY_AUTOMATON ? SIZE_MAX : 0;
     many->prints = needles->prints;
-    many->lesson_gap = LESSON_BYTES;
+    many->lesson_gap = many->sampling_gap = LESSON_BYTES;
     many->marks = malloc(chunk_bytes(needles) * sizeof *many->marks);
     return many->marks != NULL;
 }
 
 void mmk_many_end(mmk_many *many) {
+    mmk__samples_free(many->samples);
+    many->samples = NULL;
     free(many->marks);
     many->marks = NULL;
 }
@@ -92,6 +99,8 @@ static bool next_candidates(const mmk_many *many, const unsigned char *text, siz
     if (many->way == MMK_BY_BYTES) {
         found = many->kernels->any(text, from, stop, needles->first_bytes, needles->first_count,
                                    at, hits);
+    } else if (many->way == MMK_BY_SAMPLES) {
+        return mmk__samples_next(many->samples, text, from, stop, at, hits, after);
     } else {
         /* Where the text ends, only the first bytes of all needles are sure to be readable. */
         size_t whole = end - from >= prints->reach ? end - prints->reach + 1 : from;
@@ -164,12 +173,28 @@ static bool learn(mmk_many *many, const unsigned char *text, size_t at, size_t s
     return mmk__prints_learn(&many->prints, many->needles, many->failures, text, at, stop, end);
 }
 
+/* Goes on by windows of the needles from `from` on, if these are enough to find them. */
+static bool sample(mmk_many *many, const unsigned char *text, size_t from, size_t stop) {
+    if (from < many->sampling || stop - from < SAMPLED_BYTES)
+        return false;
+    many->sampling = from + many->sampling_gap;
+    if (many->sampling_gap < MOST_LESSON_BYTES)
+        many->sampling_gap *= 2;
+    mmk__samples_free(many->samples);
+    many->samples = mmk__samples_learn(many->needles, text, from, stop);
+    if (many->samples != NULL)
+        many->way = MMK_BY_SAMPLES;
+    return many->samples != NULL;
+}
+
 /* Whether candidates have to be found in another way, from `at` on. */
 static bool has_to_change(mmk_many *many, const unsigned char *text, size_t at, size_t stop,
                           size_t end) {
     const mmk_needles *needles = many->needles;
     if (learn(many, text, at, stop, end)) {
         many->credit = many->debt = 0;
+        if (many->prints.count > CHEAP_PRINTS)
+            sample(many, text, at, stop);
         return true;
     }
     if (many->debt <= many->credit + PATIENCE_BYTES) {
@@ -181,6 +206,8 @@ static bool has_to_change(mmk_many *many, const unsigned char *text, size_t at, 
         return false; /* no candidate is false */
     many->credit = many->debt = 0;
     many->way = MMK_BY_AUTOMATON;
+    if (many->first == MMK_BY_AUTOMATON)
+        return true;
     /* One list may have all needles on it, and they may all be compared. */
     size_t stretch = needles->offset[needles->count] * 4;
     many->retry = at + (stretch > STRETCH_BYTES ? stretch : STRETCH_BYTES);
@@ -264,6 +291,8 @@ static size_t list_by_automaton(mmk_many *many, const unsigned char *text, size_
                                 size_t stop, size_t end, output *out) {
     const mmk_needles *needles = many->needles;
     while (from < stop && out->done < out->capacity) {
+        if (sample(many, text, from, stop))
+            return from;
         if (from >= many->retry) {
             many->way = many->first;
             return from;

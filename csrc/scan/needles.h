@@ -104,6 +104,23 @@ bool mmk__prints_learn(mmk_fingerprints *prints, const mmk_needles *needles,
                        const size_t *failures, const unsigned char *text, size_t from,
                        size_t stop, size_t end);
 
+/* --- samples.c -------------------------------------------------------------------------------- */
+
+typedef struct mmk_samples mmk_samples;
+
+/* Of windows of 8, 16 or 32 bytes, as many as the shortest needle has at most; NULL if there is no
+ * memory, or there are too many windows. */
+mmk_samples *mmk__samples_study(const mmk_needles *needles, size_t width);
+/* Of those that suit a text; NULL if there is no memory, or the automaton is better on the text that starts in [from, stop),
+ * where each position is one at which the shortest needle fits. */
+mmk_samples *mmk__samples_learn(const mmk_needles *needles, const unsigned char *text,
+                                size_t from, size_t stop);
+/* The next up to 64 candidates in [from, stop), where the shortest needle fits; those from *after on
+ * are others. False if there are none. */
+bool mmk__samples_next(const mmk_samples *samples, const unsigned char *text, size_t from,
+                       size_t stop, size_t *at, uint64_t *hits, size_t *after);
+void mmk__samples_free(mmk_samples *samples);
+
 /* --- automaton.c ------------------------------------------------------------------------------ */
 
 /* How many states there will be. `order` is the needles' indices by their reversed bytes. */

@@ -1,4 +1,5 @@
 /* Many literals at once: what is found, whichever way it is found, and wherever the work is cut. */
+#include "scan/needles.h"
 #include "texts.h"
 
 #define MOST 1000        /* bytes of a text */
@@ -99,6 +100,12 @@ static mmk_many begin(const mmk_kernels *kernels, const mmk_needles *needles, in
         many.first = many.way = (mmk_way)way;
         many.retry = way == MMK_BY_AUTOMATON ? SIZE_MAX : 0;
     }
+    if (way == MMK_BY_SAMPLES) {
+        size_t width = (size_t)8 << random_below(3);
+        many.samples = mmk__samples_study(needles, needles->shortest < width ? 8 : width);
+        if (!CHECK(many.samples != NULL))
+            exit(1);
+    }
     if (random_below(2)) /* the next candidate is one too many */
         many.debt = (size_t)1 << 20;
     return many;
@@ -116,6 +123,10 @@ static bool can_go(const mmk_kernels *kernels, const mmk_needles *needles, const
     }
     if (way == MMK_BY_BYTES)
         return different <= 4;
+    if (way == MMK_BY_SAMPLES)
+        return needles->shortest >= 8;
+    if (way == MMK_BY_AUTOMATON)
+        return true;
     return way != MMK_BY_PRINTS ||
            (kernels->prints != NULL && mmk_needles_count(needles) <= 64);
 }
@@ -128,7 +139,7 @@ static void check_task(const task *t) {
     for (unsigned overlapping = 0; overlapping < 2; overlapping++) {
         size_t count = expect(t, overlapping);
         for (unsigned q = 0; q < set_count; q++) {
-            for (int way = OWN; way <= MMK_BY_AUTOMATON; way++) {
+            for (int way = OWN; way <= MMK_BY_SAMPLES; way++) {
                 if (!can_go(sets[q], needles, t, way))
                     continue;
                 mmk_many many = begin(sets[q], needles, way);
@@ -217,6 +228,8 @@ static void test_random_needles(void) {
         random_text(text, length, "abABxyXY[{\n.", letters);
         size_t count = 1 + random_below(random_below(2) ? 5 : random_below(3) ? 40 : MOST_NEEDLES);
         size_t longest = random_below(2) ? 6 : 64, shortest = 1 + random_below(5);
+        if (longest == 64 && random_below(2))
+            shortest = 8 + random_below(50);
         task t = {.text = text, .needles = needle_list, .sizes = needle_sizes, .count = count,
                   .fold = random_below(3) == 0};
         for (size_t n = 0; n < count; n++) {
@@ -420,8 +433,9 @@ static void test_fingerprints_learn(void) {
     free(text);
 }
 
-/* Where the needles look like the text at every offset, the automaton is better. */
-static void test_fingerprints_that_cannot_learn(void) {
+/* Where the needles look like the text at every offset, but have long windows that it has not; and
+ * then has. */
+static void test_windows_are_tried_and_left(void) {
     enum { LENGTH = 1 << 18, COUNT = 64, SIZE = 40 };
     unsigned char *text = malloc(LENGTH);
     size_t resume;
@@ -432,14 +446,25 @@ static void test_fingerprints_that_cannot_learn(void) {
         needle_list[n] = needle_bytes[n];
         needle_sizes[n] = SIZE;
     }
+    memset(text + LENGTH / 2, 'c', LENGTH / 2);
+    for (size_t i = LENGTH / 2; i < LENGTH - SIZE; i += SIZE)
+        memcpy(text + i, needle_bytes[0], SIZE - 1);
+    memcpy(text + 3333, needle_bytes[5], SIZE);
+    memcpy(text + LENGTH - SIZE, needle_bytes[7], SIZE);
     mmk_needles *needles = mmk_needles_study(needle_list, needle_sizes, COUNT, false);
     for (unsigned q = 0; q < set_count; q++) {
         mmk_many many;
         CHECK(mmk_many_begin(&many, sets[q], needles));
         CHECK_EQ(mmk_many_list(&many, text, 0, LENGTH / 2, LENGTH, false, 0, &at, &which, 1,
+                               &resume), 1);
+        CHECK(at == 3333 && which == 5);
+        CHECK_EQ(mmk_many_list(&many, text, resume, LENGTH / 2, LENGTH, false, 0, &at, &which, 1,
                                &resume), 0);
+        CHECK_EQ(many.way, MMK_BY_SAMPLES);
+        CHECK_EQ(mmk_many_list(&many, text, LENGTH / 2, LENGTH, LENGTH, false, 0, &at, &which, 1,
+                               &resume), 1);
+        CHECK(at == LENGTH - SIZE && which == 7);
         CHECK_EQ(many.way, MMK_BY_AUTOMATON);
-        CHECK(many.prints.reach <= 4);
         mmk_many_end(&many);
     }
     mmk_needles_free(needles);
@@ -505,7 +530,7 @@ int main(void) {
     test_which_way_is_taken_first();
     test_the_filter_is_left_and_tried_again();
     test_fingerprints_learn();
-    test_fingerprints_that_cannot_learn();
+    test_windows_are_tried_and_left();
     test_a_chunk_is_read_once();
     test_lines_of_many();
     DONE("tests/c/test_scan_many");

@@ -138,11 +138,12 @@ size_t mmk_needles_longest(const mmk_needles *needles);
 size_t mmk_needles_most(const mmk_needles *needles);
 
 /* How candidates are found. When they turn out false too often, fingerprints learn from the text to
- * tell more; where they cannot, the automaton takes over. */
+ * tell more; where they cannot, the automaton takes over, or windows of long needles. */
 typedef enum {
     MMK_BY_BYTES,     /* up to 4 different first bytes */
     MMK_BY_PRINTS,    /* fingerprints: of the first bytes, then of those that tell most */
     MMK_BY_AUTOMATON, /* each byte once, whatever the text */
+    MMK_BY_SAMPLES,   /* windows that the needles have, here and there */
 } mmk_way;
 
 #define MMK_FAILURES 8
@@ -156,13 +157,16 @@ typedef struct {
     size_t retry;         /* from this position on, the first way is tried again */
     mmk_fingerprints prints;
     size_t lesson, lesson_gap; /* from this position on, they may learn; so far apart */
+    struct mmk_samples *samples;
+    size_t sampling, sampling_gap; /* the same, of trying windows */
     size_t failures[MMK_FAILURES], failure_count; /* offsets at which comparisons failed, lately */
     struct mmk_mark *marks; /* what the automaton has found in [marks_from, marks_stop) */
     size_t mark_count, marks_origin, marks_from, marks_stop, marks_end;
     const unsigned char *marks_text;
 } mmk_many;
 
-/* False if there is no memory. */
+/* False if there is no memory. Takes 128 KiB, as much again for windows, and more only for needles
+ * of more than 4 KiB: 32 times the longest one's size. */
 bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needles *needles);
 void mmk_many_end(mmk_many *many);
 /* Occurrences that start in [from, stop) and end by `end`: from the left, the first one listed of
