@@ -456,6 +456,7 @@ def _adversarial_set(folder: Path, text: Text, effort: Effort) -> Comparison:
         "8 that begin as each line's host": (log, [b" host-%02d~" % i for i in range(8)]),
         "aab and aaa...ab in aaa...": (b"a" * size, [b"aab", runs[-1]]),
         "8 of aaa...ab in aaa...": (b"a" * size, runs),
+        "64 of aaa...ab in aaa...": (b"a" * size, [b"a" * n + b"b" for n in range(8, 72)]),
         "8 of abab...bb in abab...": (b"ab" * (size // 2), [b"ab" * len(r) + b"bb" for r in runs]),
         "8 random a and b": (flips, tosses[:8]),
         "64 random a and b": (flips, tosses),

@@ -48,10 +48,10 @@ bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needle
     memset(many, 0, sizeof *many);
     many->kernels = kernels;
     many->needles = needles;
-    bool few_bytes = needles->first_count <= 4;
-    if (few_bytes && (needles->longest == 1 || kernels->prints == NULL))
+    bool can_print = kernels->prints != NULL && needles->count <= MMK_PRINTED_NEEDLES;
+    if (needles->first_count <= 4 && (needles->longest == 1 || !can_print))
         many->first = MMK_BY_BYTES;
-    else if (kernels->prints != NULL && needles->count <= MMK_PRINTED_NEEDLES)
+    else if (can_print)
         many->first = MMK_BY_PRINTS;
     else
         many->first = MMK_BY_AUTOMATON;

@@ -364,6 +364,25 @@ static void test_which_way_is_taken_first(void) {
         check_way((const char *const[]){"ab", "b", "c", "d", "e"}, 5, sets[q],
                   prints ? MMK_BY_PRINTS : MMK_BY_AUTOMATON);
     }
+    /* Too many for fingerprints. */
+    const unsigned char *list[65];
+    size_t sizes[65];
+    for (size_t n = 0; n < 65; n++) {
+        list[n] = needle_bytes[n];
+        sizes[n] = 2;
+        needle_bytes[n][0] = (unsigned char)('a' + n % 4);
+        needle_bytes[n][1] = (unsigned char)n;
+    }
+    for (unsigned different = 4; different <= 5; different++) {
+        needle_bytes[0][0] = (unsigned char)(different == 4 ? 'a' : '.');
+        mmk_needles *needles = mmk_needles_study(list, sizes, 65, false);
+        for (unsigned q = 0; q < set_count; q++) {
+            mmk_many many = begin(sets[q], needles, OWN);
+            CHECK_EQ(many.way, different == 4 ? MMK_BY_BYTES : MMK_BY_AUTOMATON);
+            mmk_many_end(&many);
+        }
+        mmk_needles_free(needles);
+    }
 }
 
 /* False candidates everywhere: the filter is left, and comes back after the bad part. */
