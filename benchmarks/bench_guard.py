@@ -5,16 +5,13 @@ one is the control: how far it strays from 1 is how far two processes stray that
 generation of processes is new, since where their memory lies makes a difference of its own.
 """
 
-import os
-import subprocess
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from benchmarks.children import Process
 from benchmarks.effort import Effort
 from benchmarks.files import Files
 from benchmarks.guard_child import STATEMENTS
@@ -55,7 +52,7 @@ def _count(child: "Child", work: str, effort: Effort) -> int:
 
 
 def _check(work: str, children: list["Child"]) -> None:
-    if len({child.ask(work, 0) for child in children}) != 1:
+    if len({child.answer(work, 0) for child in children}) != 1:
         raise WrongAnswer(f"{work}: the answer depends on the guard")
 
 
@@ -70,41 +67,15 @@ def _conclude(comparison: Comparison) -> Comparison:
     return comparison.remark(1, verdict)
 
 
-class Child:
+class Child(Process):
     """One process of guard_child."""
 
     def __init__(self, guard: str, path: Path, npy: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.guard_child", str(path), str(npy)],
-            env={**os.environ, "MMAPKIT_GUARD": guard},
-            cwd=Path(__file__).parent.parent,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        name = f"MMAPKIT_GUARD={guard}"
+        super().__init__(name, "guard_child", str(path), str(npy), MMAPKIT_GUARD=guard)
 
-    def ask(self, work: str, count: int) -> str:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{work}\t{count}\n")
-        process.stdin.flush()
-        if answer := process.stdout.readline():
-            return answer
-        raise RuntimeError(f"the process that times {work!r} ended: {process.wait()}")
+    def answer(self, work: str, count: int) -> str:
+        return self.ask(f"{work}\t{count}")
 
     def seconds(self, work: str, count: int) -> float:
-        return float(self.ask(work, count))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._process.kill()
-        self._process.communicate()
+        return float(self.answer(work, count))

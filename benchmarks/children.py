@@ -84,40 +84,29 @@ def _peak_mib() -> int:
 # --- in the parent --------------------------------------------------------------------------------
 
 
-class Child:
-    """One process of a module of ``benchmarks``, that does one way."""
+class Process:
+    """A module of ``benchmarks`` as a process that answers each line with a line."""
 
-    def __init__(self, module: str, name: str, path: Path, group: Path | None = None) -> None:
+    def __init__(self, name: str, module: str, *arguments: str, **environment: str) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{module}", name, str(path), str(group or "")],
-            # Numpy's threads take memory before there is any work.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+            env={**os.environ, **environment},
             cwd=Path(__file__).parent.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.base_mib = int(self._ask("peak"))
 
-    def _ask(self, what: str) -> str:
+    def ask(self, line: str) -> str:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(what + "\n")
+        process.stdin.write(line + "\n")
         process.stdin.flush()
         if answer := process.stdout.readline():
             return answer.strip()
         raise RuntimeError(f"the process of {self.name!r} ended: {process.wait()}")
-
-    def answer(self) -> str:
-        return self._ask("answer")
-
-    def seconds(self) -> float:
-        return float(self._ask("time"))
-
-    def peak_mib(self) -> int:
-        return int(self._ask("peak"))
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +120,24 @@ class Child:
         if error is not None:
             self._process.kill()
         self._process.communicate()
+
+
+class Child(Process):
+    """One process of a module of ``benchmarks``, that does one way."""
+
+    def __init__(self, module: str, name: str, path: Path, group: Path | None = None) -> None:
+        # Numpy's threads take memory before there is any work.
+        super().__init__(name, module, name, str(path), str(group or ""), OPENBLAS_NUM_THREADS="1")
+        self.base_mib = int(self.ask("peak"))
+
+    def answer(self) -> str:
+        return self.ask("answer")
+
+    def seconds(self) -> float:
+        return float(self.ask("time"))
+
+    def peak_mib(self) -> int:
+        return int(self.ask("peak"))
 
 
 def compare(

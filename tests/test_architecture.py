@@ -26,6 +26,8 @@ EDGES = {
     "faults": {"_native"},
     "views": set(),
     "closing": set(),
+    "awaiting": set(),
+    "operators": set(),
     "rawfile": set(),
     # Lazily: residency(path) maps a file where the system has no better way to ask.
     "residency": {"_native", "mapping"},
@@ -65,12 +67,14 @@ EDGES = {
     "formats.*": {"errors", "views", "formats.*"},
     # Lazily: its methods are in modules of their own.
     "array": {
+        "awaiting",
         "closing",
         "_native",
         "errors",
         "formats",
         "formats.*",
         "mapping",
+        "operators",
         "residency",
         "views",
     }
@@ -79,14 +83,25 @@ EDGES = {
     "ragged": {"closing", "array", "errors", "growing", "views"},
     "dask": {"_native", "views"},
     "gather": {"_native", "cores", "errors", "pools"},
-    "sharded": {"closing", "_native", "array", "errors", "formats.*", "gather", "mapping", "views"},
+    # Lazily: dask and passes.
+    "sharded": {"awaiting", "closing", "_native", "array", "errors", "formats.*", "gather"}
+    | {"dask", "mapping", "operators", "passes.*", "views"},
     "collection": {"array", "closing", "errors", "mapping", "formats.*"},
-    "saving": {"array", "errors", "mapping", "views", "formats.*"},
+    "saving": {"errors", "mapping", "operators", "views", "formats.*"},
     "durable": set(),
-    "durable.*": {"_journal", "_native", "durable.*", "errors", "array", "formats", "formats.*"}
+    "durable.*": {
+        "_journal",
+        "_native",
+        "durable.*",
+        "errors",
+        "array",
+        "formats",
+        "formats.*",
+        "pools",
+    }
     | {"growing", "mapping", "views"},
     "passes": set(),
-    # Lazily: array, views and formats, for passes over bytes do without numpy.
+    # Lazily: array, sharded, views and formats, for passes over bytes do without numpy.
     "passes.*": {
         "_native",
         "cores",
@@ -95,6 +110,7 @@ EDGES = {
         "pools",
         "residency",
         "array",
+        "sharded",
         "views",
         "formats",
         "formats.*",
@@ -142,6 +158,7 @@ NUMBERS = {
     "formats",
     "gather",
     "growing",
+    "operators",
     "passes.parallel",
     "ragged",
     "saving",

@@ -89,6 +89,28 @@ def test_recover_forces_a_journal_upon_a_changed_file(run, file):
     assert file.read_bytes() == NEW
 
 
+@pytest.mark.parametrize(
+    ("command", "told", "status"),
+    [
+        (["count", "data", "plain"], b"plain", 1),
+        (["search", "x", "data", "plain"], b"x", 2),
+        (["lines", "data", "0"], b"", 1),
+    ],
+    ids=["count", "search", "lines"],
+)
+def test_reading_commands_tell_of_a_damaged_journal_in_a_line(
+    run, file, tmp_path, command, told, status
+):
+    (tmp_path / "plain").write_bytes(b"x\n")
+    damage(file)
+    found, out, errors = run(*command)
+    assert found == status
+    assert told in out
+    assert errors.startswith(b"mmapkit: ")
+    assert errors.count(b"\n") == 1
+    assert b"is not a journal" in errors
+
+
 def test_discard_and_force_exclude_each_other(run, file):
     with pytest.raises(SystemExit) as ended:
         main(["recover", "--discard", "--force", "data"])

@@ -208,7 +208,9 @@ def test_chunks_are_readonly_views_of_the_file(tmp_path):
             assert found.shape == (100, 10)
 
 
-def test_slices_reach_the_file_before_it_is_read(a, monkeypatch):
+@pytest.fixture
+def reads(monkeypatch):
+    """How many bytes each task brings in."""
     from mmapkit.dask import Source
 
     asked = []
@@ -220,8 +222,12 @@ def test_slices_reach_the_file_before_it_is_read(a, monkeypatch):
         return part
 
     monkeypatch.setattr(Source, "__getitem__", noted)
+    return asked
+
+
+def test_slices_reach_the_file_before_it_is_read(a, reads):
     assert float(a.to_dask()[500, 3].compute()) == 15_003
-    assert sum(asked) == 8, "one number, and not the chunk"
+    assert sum(reads) == 8, "one number, and not the chunk"
 
 
 def test_reading_and_computing_become_one_task_per_chunk(a):
@@ -342,6 +348,140 @@ def test_array_without_a_file_name_computes_in_this_process():
         assert float(a.to_dask("16 B").sum()) == 15
 
 
+# --- several files ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def s(tmp_path):
+    """What is in `a`, in three files and an empty one."""
+    whole = np.arange(30_000.0).reshape(1000, 30)
+    for n, part in enumerate(np.split(whole, (90, 90, 400))):
+        np.save(tmp_path / f"s{n}.npy", part)
+    sharded = mk.open_sharded([tmp_path / f"s{n}.npy" for n in range(4)])
+    yield sharded
+    with contextlib.suppress(mk.MappingFault):
+        sharded.close(defer=True)
+
+
+def test_chunks_end_with_the_shards(s):
+    assert s.to_dask().chunks == ((90, 310, 600), (30,))
+    assert s.to_dask("24 kB").chunks == ((90, *[100] * 3, 10, *[100] * 6), (30,))
+    assert s.to_dask("160 B").chunks == ((1,) * 1000, (20, 10))
+    for asked in (None, (250, 30)):
+        d = da.from_array(s) if asked is None else s.to_dask(asked)
+        assert d.chunks == da.from_array(np.asarray(s), asked or "auto").chunks
+        assert np.array_equal(d.compute(), s)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.data())
+def test_any_shards_in_any_chunks(tmp_path_factory, lengths, data):
+    folder = tmp_path_factory.mktemp("any")
+    whole = np.arange(sum(lengths) * 3, dtype=">i4").reshape(-1, 3)
+    paths = [folder / f"{n}.npy" for n in range(len(lengths))]
+    for path, part in zip(paths, np.split(whole, np.cumsum(lengths)[:-1]), strict=True):
+        np.save(path, part)
+    asked = data.draw(
+        st.one_of(
+            st.sampled_from(["auto", "12 B", "30 B", "4 B"]),
+            st.tuples(st.integers(1, 20), st.integers(1, 3)),
+            st.just(-1),
+            st.just({0: 4, 1: -1}),
+        )
+    )
+    with mk.open_sharded(paths) as s, dask.config.set(scheduler="synchronous"):
+        d = s.to_dask(asked)
+        if isinstance(asked, str):
+            seams = np.cumsum((0, *d.chunks[0]))
+            assert set(s.starts.tolist()) <= set(seams.tolist())
+        else:
+            assert d.chunks == da.core.normalize_chunks(asked, s.shape, dtype=s.dtype)
+        assert (d.shape, d.dtype) == (s.shape, s.dtype)
+        found = d.compute()
+        assert found.dtype == s.dtype
+        assert np.array_equal(found, whole)
+
+
+@pytest.mark.parametrize("chunks", ["auto", "24 kB", (250, 30), 170])
+def test_sharded_results_are_those_of_numpy(s, chunks):
+    d, n = s.to_dask(chunks), np.asarray(s)
+    assert float(d.sum()) == n.sum()
+    assert np.array_equal(d[::-7, [3, 1]].compute(), n[::-7, [3, 1]])
+    assert np.allclose((d.T @ d).compute(), n.T @ n)
+    again = pickle.loads(pickle.dumps(d))
+    assert again.name == d.name
+    assert np.array_equal((again + 1).compute(), n + 1)
+
+
+def test_impossible_chunks_of_shards_are_refused(s):
+    for chunks in ("much", (1, 2, 3), ((1, 2), 30)):
+        with pytest.raises(ValueError, match=r".+"):
+            s.to_dask(chunks)
+
+
+def test_structures_keep_their_padding(tmp_path):
+    dtype = np.dtype([("x", "u1"), ("y", ">i4")], align=True)
+    whole = np.zeros(6, dtype)
+    whole["y"] = range(6)
+    np.save(tmp_path / "0.npy", whole[:4])
+    np.save(tmp_path / "1.npy", whole[4:])
+    with mk.open_sharded([tmp_path / "0.npy", tmp_path / "1.npy"]) as s:
+        for chunks in ("auto", 3):
+            d = s.to_dask(chunks)
+            assert d.dtype == dtype
+            assert np.array_equal(d.compute(), whole)
+            assert d["y"].sum().compute() == 15
+
+
+def test_chunks_of_shards_are_readonly_views_of_their_file(s):
+    ranges = [addresses(np.asarray(shard)) for shard in s.shards]
+
+    def look(block):
+        start, stop = addresses(block)
+        assert any(low <= start <= stop <= high for low, high in ranges)
+        assert not block.flags.writeable
+        return block
+
+    for chunks in ("auto", "24 kB"):
+        found = s.to_dask(chunks).map_blocks(look, meta=np.empty((0, 0))).compute()
+        assert np.array_equal(found, s)
+
+
+def test_slices_of_shards_reach_the_file_before_it_is_read(s, reads):
+    assert float(s.to_dask()[500, 3].compute()) == 15_003
+    assert sum(reads) == 8
+    reads.clear()
+    assert s.to_dask()[85:95].compute().shape == (10, 30)
+    assert sum(reads) == 10 * 240
+
+
+def test_tasks_carry_a_reference_to_their_shard(tmp_path):
+    for n in range(100):
+        np.save(tmp_path / f"{n}.npy", np.zeros((10, 10)))
+    with mk.open_sharded([tmp_path / f"{n}.npy" for n in range(100)]) as s:
+        d = s.to_dask()
+        assert d.npartitions == 100
+        (graph,) = dask.optimize(d + 1)
+        tasks = dict(graph.__dask_graph__())
+        assert len(tasks) == 100
+        assert max(len(pickle.dumps(task)) for task in tasks.values()) < 3500
+
+
+def test_names_of_shards(s, tmp_path, run_python):
+    names = [dask.base.tokenize(s), s.to_dask("24 kB").name, s.to_dask(170).name]
+    code = TOKEN.replace("open_array(sys.argv[1])", "open_sharded(sys.argv[1:])")
+    code += "print(a.to_dask(170).name)"
+    assert run_python(code, *s.paths).stdout.split() == names
+    assert pickle.loads(pickle.dumps(s)).to_dask(170).name == names[2]
+    assert len({*names, s.to_dask().name}) == 4
+    with mk.open_sharded(s.paths[:3]) as fewer:
+        assert dask.base.tokenize(fewer) != names[0]
+    with mk.open_sharded(s.paths[::-1]) as turned:
+        assert turned.to_dask("24 kB").name != names[1]
+    os.utime(s.paths[2], ns=(1, 1))
+    assert dask.base.tokenize(s) != names[0]
+    assert s.to_dask("24 kB").name != names[1]
+
+
 # --- what goes wrong ----------------------------------------------------------------------------
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="mapped files cannot be cut there")
@@ -359,6 +499,18 @@ def test_truncated_file_raises_fault_in_the_task(a, scheduler, chunks):
     assert caught.value.cause == "truncated"
     with pytest.raises(mk.MappingFault):  # poison stays poison
         d[999].compute()
+
+
+@posix
+@pytest.mark.parametrize("chunks", ["24 kB", (450, 30)])
+def test_truncated_shard_raises_fault_in_the_task(s, chunks):
+    d = s.to_dask(chunks)
+    os.truncate(s.paths[2], 10_000)
+    with pytest.raises(mk.MappingFault) as caught:
+        d.sum().compute()
+    assert caught.value.filename == s.paths[2]
+    if chunks == "24 kB":
+        assert float(d[0, 5].compute()) == 5
 
 
 @posix
@@ -382,6 +534,16 @@ def test_closed_array_raises(tmp_path):
     a.close()
     with pytest.raises(ValueError, match="closed"):
         a.to_dask()
+    with pytest.raises(ValueError, match="closed"):
+        d.compute()
+
+
+def test_closed_shards_raise(s):
+    d = s.to_dask()
+    s.close()
+    for chunks in ("auto", 10):
+        with pytest.raises(ValueError, match="closed"):
+            s.to_dask(chunks)
     with pytest.raises(ValueError, match="closed"):
         d.compute()
 
@@ -430,6 +592,15 @@ class TestCluster:
         d, n = a.to_dask("24 kB"), np.asarray(a)
         assert float(d.sum().compute()) == n.sum()
         assert np.allclose((d.T @ d).compute(), n.T @ n)
+
+    def test_shards_too(self, s, tmp_path):
+        for chunks in ("24 kB", (450, 30)):
+            assert float(s.to_dask(chunks).sum().compute()) == np.sum(s)
+        for n in range(2):
+            np.save(tmp_path / f"out{n}.npy", np.zeros((500, 30)))
+        with mk.open_sharded([tmp_path / f"out{n}.npy" for n in range(2)], "r+") as out:
+            da.store(s.to_dask("24 kB") * 2, out, lock=False)
+            assert np.array_equal(out, np.asarray(s) * 2)
 
     def test_workers_map_the_file_themselves(self, a):
         def look(block, path=a.path):

@@ -1,8 +1,6 @@
 """Ctrl-C at every place where Python hears it: all or nothing, and nothing stays locked."""
 
-import dis
 import functools
-import sys
 import warnings
 from pathlib import Path
 
@@ -12,94 +10,16 @@ import pytest
 import mmapkit as mk
 from mmapkit.durable import locks, store
 from mmapkit.durable.locks import Locks
+from tests import interrupts
+from tests.interrupts import on_one_interpreter
 
 PAGE = 4096
-FOLDER = str(Path(store.__file__).parent)
+interrupted_everywhere = functools.partial(
+    interrupts.interrupted_everywhere, places=[Path(store.__file__).parent]
+)
 KINDS = (locks.QUEUE, locks.WRITER, locks.GATE, locks.READERS, locks.CHECKPOINT)
 
-pytestmark = pytest.mark.skipif(
-    sys.implementation.name != "cpython" or sys.version_info[:2] != (3, 11),
-    reason="follows one interpreter, CPython 3.11, step by step",
-)
-
-
-@functools.cache
-def handlers(code):
-    return dis._parse_exception_table(code)
-
-
-def handler(code, at):
-    """What catches an exception of the instruction at a place."""
-    return next((each.target for each in handlers(code) if each.start <= at < each.end), None)
-
-
-class Interrupt:
-    """Raises KeyboardInterrupt at the n-th place of the modules of transactions where a signal can
-    be heard: at the beginning of a function, and after a call of one that is not Python's."""
-
-    def __init__(self, at):
-        self.left = at
-        self.place = None
-        self._after_call = {}  # frame -> where in its code, if its last instruction was a call
-
-    def __enter__(self):
-        sys.settrace(self._trace)
-
-    def __exit__(self, *error):
-        sys.settrace(None)
-        self._after_call.clear()
-
-    def _trace(self, frame, event, _):
-        code = frame.f_code
-        if not code.co_filename.startswith(FOLDER) or code.co_name == "__del__":
-            return None  # what is raised in the latter only gets printed
-        if event == "call":
-            frame.f_trace_opcodes = True
-            self._after_call[frame] = None
-            self._hear(frame)
-        elif event == "opcode":
-            at, called = frame.f_lasti, self._after_call.get(frame)
-            # It is raised here, and not by the call: that has to be caught by the same handler.
-            if called is not None and handler(code, called) == handler(code, at):
-                self._hear(frame)
-            name = dis.opname[code.co_code[at]]
-            self._after_call[frame] = at if name.startswith("CALL") else None
-        elif event == "return":
-            self._after_call.pop(frame, None)
-            self._after_call[frame.f_back] = None
-        return self._trace
-
-    def _hear(self, frame):
-        self.left -= 1
-        if not self.left:
-            self.place = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
-            raise KeyboardInterrupt
-
-
-def interrupted_everywhere(work, check, stride=1):
-    """Do the work again and again, interrupted at one place after the other."""
-    work(0)  # what is done once has been done
-    check(0, True)
-    at = 0
-    while True:
-        at += stride
-        interrupt = Interrupt(at)
-        finished = False
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # rolled back when it is collected
-            try:
-                with interrupt:
-                    work(at)
-                    finished = True
-            except KeyboardInterrupt:
-                pass
-        try:
-            check(at, finished)
-        except BaseException as error:
-            raise AssertionError(f"interrupted at {interrupt.place}") from error
-        if interrupt.place is None:
-            assert finished
-            return at
+pytestmark = on_one_interpreter
 
 
 def require_unlocked(path):

@@ -10,9 +10,11 @@ import pytest
 from mmapkit import JournalError
 from mmapkit._journal import sector_checksums
 from mmapkit._native import File
-from mmapkit.durable import frames, recovery
+from mmapkit.durable import recovery, slots
 from mmapkit.durable.files import OS, Files, journal_path
 from mmapkit.durable.journal import Commit, Journal, bytes_of
+from mmapkit.durable.redo import redo
+from mmapkit.durable.runs import split_runs
 
 SIZE = 1 << 20
 PAGE = 4096
@@ -53,7 +55,7 @@ def apply(data, commit):
 
 def test_new_journal_is_empty_and_applied(opened, data):
     journal = opened()
-    assert (journal.sequence, journal.generation, journal.position) == (0, 1, frames.FRAMES_AT)
+    assert (journal.sequence, journal.generation, journal.position) == (0, 1, slots.FRAMES_AT)
     assert journal.applied
     assert journal.data_size == SIZE
     assert os.path.getsize(journal.path) == journal.capacity == 1 << 16
@@ -113,7 +115,7 @@ def test_what_the_dead_left_is_redone_once(opened, data):
     data.write(PAGE, b"plain")  # by somebody who does not use transactions
     theirs.append([second])
     mine.catch_up()
-    recovery.redo(mine, data)
+    redo(mine, data)
     assert mine.applied
     assert data.read(PAGE, 5) == b"plain"
     assert data.read(2 * PAGE, 2 * PAGE) == b"b" * 2 * PAGE
@@ -201,7 +203,7 @@ def test_large_commit_is_streamed(opened, data):
     journal = opened()
     length = 9 * (1 << 20) + 700
     content = (os.urandom(1 << 16) * (length // (1 << 16) + 1))[:length]
-    runs = frames.split_runs(struct.pack("=qq", PAGE, length), SIZE)
+    runs = split_runs(struct.pack("=qq", PAGE, length), SIZE)
     pieces = (content[at : at + 1_000_003] for at in range(0, length, 1_000_003))
     before = sector_checksums(bytes(SIZE - PAGE))
     commit = Commit(runs, pieces, before, PAGE + length, length)

@@ -80,6 +80,56 @@ def test_out_in_a_file(npy, tmp_path, whole, small_steps):
     assert (np.load(tmp_path / "g.npy") == whole / 2).all()
 
 
+@pytest.fixture
+def shards(tmp_path, whole):
+    """What `whole` holds, in four files; and as many rows of zeros, in three."""
+    for name, content, ends in (("s", whole, (700, 701, 3000)), ("z", whole * 0, (1000, 4999))):
+        for n, part in enumerate(np.split(content, ends)):
+            np.save(tmp_path / f"{name}{n}.npy", part)
+    with (
+        mk.open_sharded([tmp_path / f"s{n}.npy" for n in range(4)], "r+") as source,
+        mk.open_sharded([tmp_path / f"z{n}.npy" for n in range(3)], "r+") as out,
+    ):
+        yield source, out
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_shards(shards, npy, whole, workers, small_steps):
+    source, out = shards
+    assert sum(mk.map_blocks(len, source, rows=100, workers=workers)) == 5000
+    plain = np.zeros_like(whole)
+    told = []
+    mk.map_blocks(half, source, plain, rows=90, workers=workers, progress=lambda *n: told.append(n))
+    assert (plain == whole / 2).all()
+    assert told[-1] == (whole.nbytes, whole.nbytes)
+    mk.map_blocks(half, source, out, rows=300, workers=workers)
+    assert (out == whole / 2).all()
+    mk.map_blocks(np.negative, npy, out, rows=301, workers=workers)
+    assert (out == -whole).all()
+    mk.map_blocks(half, source, source, rows=64, workers=workers)
+    assert (source == whole / 2).all()
+    assert (np.concatenate([np.load(path) for path in source.paths]) == whole / 2).all()
+    source.close()  # no views are left
+    out.close()
+    with pytest.raises(ValueError, match="closed"):
+        mk.map_blocks(half, npy, out)
+
+
+def test_shards_that_do_not_fit(shards, npy, whole, tmp_path):
+    source, out = shards
+    with pytest.raises(ValueError, match=r"shape \(99, 4\)"):
+        mk.map_blocks(half, source, np.zeros((99, 4)))
+    with pytest.raises(ValueError, match=r"out has shape \(5000, 4\).* as long as the source's, 9"):
+        mk.map_blocks(half, np.save(tmp_path / "9.npy", np.zeros(9)) or tmp_path / "9.npy", out)
+    with mk.open_sharded(out.paths) as readonly, pytest.raises(TypeError, match="mode 'r'"):
+        mk.map_blocks(half, npy, readonly)
+    with pytest.raises(ValueError, match=r"block \[700, 701\) has shape \(0, 4\)"):
+        mk.map_blocks(lambda b: b if len(b) > 1 else np.zeros((0, 4)), source, out, workers=1)
+    private = mk.open_sharded(source.paths, "c")
+    with private, pytest.raises(ValueError, match="changes of its own"):
+        mk.map_blocks(half, private, processes=True)
+
+
 def test_out_may_be_the_source(npy, whole, small_steps):
     with mk.open_array(npy, "r+") as a:
         mk.map_blocks(half, a, a, rows=100, workers=4)
@@ -295,6 +345,17 @@ if __name__ == "__main__":
         mk.map_blocks(jobs.half, a, out, rows=700, workers=2, processes=True)
         assert (out == whole / 2).all()
 
+    shards = mk.open_sharded(["s0.npy", "s1.npy"])
+    with mk.open_sharded(["z0.npy", "z1.npy", "z2.npy"], "r+") as out:
+        mk.map_blocks(jobs.half, shards, out, rows=700, workers=2, processes=True)
+        assert (out == whole / 2).all()
+        found = mk.map_blocks(jobs.who, out, rows=500, workers=2, processes=True)
+        assert [count for _, count in found] == [1, *[500] * 7, 499, *[500] * 2]
+        assert os.getpid() not in {pid for pid, _ in found}
+    with mk.open_sharded(["z0.npy", "z1.npy", "z2.npy"], "c") as out:  # results are sent back
+        mk.map_blocks(jobs.half, "f.npy", out, rows=1000, workers=1, processes=True)
+        assert (out == whole / 2).all()
+
     told = []
     try:
         mk.map_blocks(jobs.fail, "f.npy", rows=100, workers=1, processes=True,
@@ -309,6 +370,9 @@ if __name__ == "__main__":
 
 def test_processes_do_what_threads_do(tmp_path, run_python):
     np.save(tmp_path / "f.npy", np.arange(5000.0)[:, None] * np.ones(4))
+    for name, ends in (("s", (1234,)), ("z", (1, 4000))):
+        for n, part in enumerate(np.split(np.load(tmp_path / "f.npy"), ends)):
+            np.save(tmp_path / f"{name}{n}.npy", part)
     (tmp_path / "jobs.py").write_text(JOBS)
     (tmp_path / "main.py").write_text(MAIN)
     run_python("import runpy; runpy.run_path('main.py', run_name='__main__')")

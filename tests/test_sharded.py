@@ -1,15 +1,20 @@
 """One logical array over many files: what numpy gives of their concatenation."""
 
+import asyncio
 import contextlib
+import operator
 import os
 import pickle
+import sys
 import threading
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import mmapkit as mk
+from mmapkit.passes import cuts
 
 from .effort import examples
 
@@ -213,6 +218,164 @@ def test_whole_array(s, files):
     del whole
 
 
+# --- operators ----------------------------------------------------------------------------------
+# That they give what numpy gives is in test_array_operators.py.
+
+
+def in_files(paths):
+    return np.concatenate([np.load(path) for path in paths])
+
+
+def test_operators_store_into_the_files(s, files):
+    paths, oracle, _ = files
+    kept = s
+    with np.errstate(all="ignore"):
+        for name in ("iadd", "imul", "ifloordiv", "imod", "ixor", "ilshift"):
+            work = getattr(operator, name)
+            s, oracle = work(s, [3, 7]), work(oracle, [3, 7])
+            assert s is kept
+            same(np.asarray(s), oracle)
+    s.flush()
+    same(in_files(paths), oracle)
+    with pytest.raises(TypeError, match="cast"):
+        s += 0.5
+    same(np.array(s), oracle)
+
+
+def test_ufuncs_store_into_the_files(s, files):
+    paths, oracle, _ = files
+    mask = oracle % 3 == 0
+    assert np.add(s, s, out=s, where=mask) is s
+    np.add(oracle, oracle, out=oracle, where=mask)
+    same(np.array(s), oracle)
+    seam = int(s.starts[1])
+    for target in (s, oracle):
+        assert np.add.at(target, ([0, seam, seam, -1], [1, 0, 0, 1]), 10) is None
+    same(in_files(paths), oracle)
+    plain = np.empty(oracle.shape)
+    first, second = np.divmod(oracle, 7, out=(plain, s))
+    assert first is plain
+    assert second is s
+    same(np.array(s), oracle % 7)
+    first, second = np.divmod(s, 3, out=(None, s))
+    assert np.array_equal(first, oracle % 7 // 3)
+    same(in_files(paths), oracle % 7 % 3)
+    assert np.array_equal(plain, oracle // 7)
+    with mk.open_array(paths[1]) as one:
+        assert (s[seam : seam + len(one)] == one).all()
+
+
+def test_operators_of_two(s, files, tmp_path):
+    cut = len(files[1]) // 2
+    np.save(tmp_path / "head.npy", files[1][:cut])
+    np.save(tmp_path / "tail.npy", files[1][cut:] + 1)
+    with mk.open_sharded([tmp_path / "head.npy", tmp_path / "tail.npy"]) as other:
+        assert (s == other).sum() == 2 * cut
+        assert (s != other).sum() == files[1].size - 2 * cut
+        same(s - other, files[1] - np.asarray(other))
+        assert np.multiply(other, 2, out=s) is s
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(s)
+
+
+def test_what_cannot_be_stored_leaves_the_files(files):
+    with mk.open_sharded(files[0]) as s:
+        for store in (
+            lambda: operator.iadd(s, 1),
+            lambda: np.add(1, 1, out=s),
+            lambda: np.add.at(s, 0, 1),
+        ):
+            with pytest.raises(TypeError, match=r"0\.npy.*mode 'r'"):
+                store()
+    with mk.open_sharded(files[0], "c") as s:
+        s += 1
+        same(np.asarray(s), files[1] + 1)
+    same(in_files(files[0]), files[1])
+
+
+def test_results_do_not_keep_the_files(s):
+    found = [s + 1, -s, s == s, s @ [1, 2], np.sin(s), s.astype("f8"), s.gather([0])]
+    s.close()
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [">i4", ">f8", "<M8[us]", "S3", np.dtype([("x", "u1"), ("y", ">i4")], align=True)],
+    ids=str,
+)
+def test_dtype_stays_that_of_the_files_across_seams(tmp_path, dtype):
+    whole = np.arange(12).astype("u1").repeat(np.dtype(dtype).itemsize).view(dtype)
+    paths = [tmp_path / f"{n}.npy" for n in range(3)]
+    for n, path in enumerate(paths):
+        np.save(path, whole[4 * n : 4 * n + 4])
+    with mk.open_sharded(paths) as s:
+        for found, expected in ((s[2:9], whole[2:9]), (np.asarray(s), whole), (s.ravel(), whole)):
+            assert found.dtype == s.dtype == whole.dtype
+            assert found.tobytes() == expected.tobytes()
+
+
+def test_masks_of_elements(s, files, tmp_path):
+    oracle = files[1].copy()
+    for mask in (oracle % 3 == 0, oracle < 0, oracle >= 0):
+        same(s[mask], oracle[mask])
+    same(s[s > 9], oracle[oracle > 9])
+    s[s % 3 == 0] = -1
+    oracle[oracle % 3 == 0] = -1
+    count = int((oracle == -1).sum())
+    same(np.array(s), oracle)
+    s[s == -1] = np.arange(count)
+    oracle[oracle == -1] = np.arange(count)
+    same(in_files(files[0]), oracle)
+    np.save(tmp_path / "rows.npy", np.arange(len(oracle)) % 4 == 0)
+    np.save(tmp_path / "mask.npy", oracle % 5 == 0)
+    for name in ("rows.npy", "mask.npy"):
+        with mk.open_array(tmp_path / name) as mask, mk.open_sharded([tmp_path / name]) as one:
+            same(s[mask], oracle[mask[...]])
+            same(s[one], oracle[mask[...]])
+    s[oracle > 7] = [3]
+    oracle[oracle > 7] = 3
+    same(np.array(s), oracle)
+    with pytest.raises(ValueError, match="cannot store 3 rows into"):
+        s[oracle > -1] = [1, 2, 3]
+    for wrong in (oracle[1:] > 0, np.ones((*oracle.shape, 1), bool)):
+        with pytest.raises(IndexError, match=r"mask|boolean|too many"):
+            s[wrong]
+        with pytest.raises(IndexError, match="does not fit shape"):
+            s[wrong] = 0
+    same(np.array(s), oracle)
+
+
+def test_masks_of_the_first_axes(tmp_path):
+    whole = np.arange(60).reshape(5, 3, 4)
+    np.save(tmp_path / "0.npy", whole[:2])
+    np.save(tmp_path / "1.npy", whole[2:])
+    mask = whole[..., 0] % 8 == 0
+    with mk.open_sharded([tmp_path / "0.npy", tmp_path / "1.npy"], "r+") as s:
+        same(s[mask], whole[mask])
+        for value in (7, [1, 2, 3, 4], np.arange(mask.sum() * 4).reshape(-1, 4)):
+            s[mask] = whole[mask] = value
+            same(np.array(s), whole)
+
+
+# --- reading ahead ------------------------------------------------------------------------------
+
+
+def test_awaiting(s, files):
+    async def work():
+        await s.aprefetch(slice(2, 9))
+        out = np.empty((2, 2), "<i4")
+        assert await s.agather([0, -1], out) is out
+        return await asyncio.gather(*(s.agather([n, n + 3]) for n in range(5)))
+
+    for n, found in enumerate(asyncio.run(work())):
+        same(found, files[1][[n, n + 3]])
+    with pytest.raises(IndexError, match="index 1000000"):
+        asyncio.run(s.agather([1_000_000]))
+    with pytest.raises(TypeError, match="prefetch"):
+        asyncio.run(s.aprefetch(([1], 0)))
+
+
 def test_prefetch(s):
     for key in (..., 3, slice(2, 9), [0, 6, -1], (slice(None), 0), (4, 1), []):
         s.prefetch(key)
@@ -240,9 +403,134 @@ def test_blocks_repeat_what_overlaps(s, files, overlap):
     assert end == len(whole)
 
 
+def test_blocks_as_of_one_array(s, files):
+    found = mk.blocks(s, rows=3)
+    lengths = [-(-n // 3) for n in np.diff(s.starts)]
+    assert len(found) == len(list(found)) == sum(lengths)
+    assert found.total_bytes == s.nbytes
+    assert (found.how, found.why) == ("map", "it is mapped already")
+    for _ in range(2):  # each iteration is a pass of its own
+        same(np.concatenate(list(found)), files[1])
+    for block in mk.blocks(s, size=24):
+        block += 1
+    del block
+    same(np.concatenate([np.load(path) for path in files[0]]), files[1] + 1)
+    with found:
+        iterator = iter(found)
+        next(iterator)
+        with pytest.raises(BufferError):
+            s.close()
+    assert next(iterator, None) is None
+    s.close()
+
+
+def test_empty_shards_have_no_blocks(tmp_path):
+    paths = []
+    for n, length in enumerate([0, 3, 0, 0, 2, 1, 0]):
+        paths.append(tmp_path / f"{n}.npy")
+        np.save(paths[-1], np.arange(10 * n, 10 * n + length))
+    with mk.open_sharded(paths) as s:
+        whole = np.asarray(s).tolist()
+        assert [b.tolist() for b in s.blocks(rows=2)] == [[10, 11], [12], [40, 41], [50]]
+        assert [b.tolist() for b in s.blocks(rows=3, overlap=2)] == [
+            [10, 11, 12], [11, 12, 40, 41], [40, 41, 50]
+        ]  # fmt: skip
+        assert mk.map_blocks(np.ndarray.tolist, s, rows=9) == [[10, 11, 12], [40, 41], [50]]
+        assert [x for block in mk.blocks(s) for x in block] == whole
+    with mk.open_sharded(paths[2:4]) as s:
+        assert (len(s.blocks()), list(s.blocks()), mk.map_blocks(len, s)) == (0, [], [])
+        mk.map_blocks(len, s, np.zeros(0))
+
+
+@given(data=st.data())
+def test_any_blocks(tmp_path_factory, data):
+    """Against slices of the concatenation, cut at the seams."""
+    lengths = data.draw(st.lists(st.integers(0, 12), min_size=1, max_size=5))
+    rows = data.draw(st.integers(1, 7))
+    overlap = data.draw(st.integers(0, rows - 1))
+    folder = tmp_path_factory.mktemp("blocks")
+    whole = np.arange(sum(lengths))
+    ends = np.cumsum(lengths)
+    paths = [folder / f"{n}.npy" for n in range(len(lengths))]
+    expected = []
+    for path, length, end in zip(paths, lengths, ends, strict=True):
+        start = end - length
+        np.save(path, whole[start:end])
+        at = start
+        while at < end:
+            stop = min(at + rows, end)
+            expected.append(whole[max(0, at - overlap) if at == start else at : stop].tolist())
+            at = end if stop == end else at + rows - overlap
+    step = data.draw(st.sampled_from([8, 64, 4 << 20]))
+    with mk.open_sharded(paths) as s, mock.patch.object(cuts, "STEP_BYTES", step):
+        found = s.blocks(rows=rows, overlap=overlap)
+        assert [block.tolist() for block in found] == expected
+        assert len(found) == len(expected)
+
+
+def test_a_shard_that_grows_does_not_move_blocks(s, files):
+    found = s.blocks(rows=4, overlap=2)
+    before = [block.tolist() for block in found]
+    with mk.open_array(files[0][0], "r+") as first:
+        first.append([[-1, -1]])
+    s.refresh()
+    assert [block.tolist() for block in found] == before
+
+
+def test_pass_holds_one_file_at_a_time(tmp_path):
+    paths = [tmp_path / f"{n}.npy" for n in range(6)]
+    for path in paths:
+        np.save(path, np.ones(1000))
+    with mk.open_sharded(paths) as s:
+        blocks = iter(s.blocks(rows=100))
+        most = 0
+        for block in blocks:
+            del block
+            most = max(most, sum(shard.mapping.exports > 1 for shard in s.shards))
+    assert 1 <= most <= 3  # that which is read, and the next; the last one is let go meanwhile
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="residency of a file is known there")
+def test_pass_leaves_the_page_cache_as_it_was(tmp_path):
+    paths = [tmp_path / f"{n}.npy" for n in range(4)]
+    for n, path in enumerate(paths):
+        with mk.create_array(path, (300, 1000)) as a:
+            a[...] = n
+            a.flush()
+            a.mapping.evict()
+    if mk.residency(paths[0]).resident_bytes:
+        pytest.skip("the filesystem does not evict")
+
+    def resident():
+        return [mk.residency(path).resident_bytes for path in paths]
+
+    with mk.open_sharded(paths) as s:
+        before = resident()  # opening has read the headers
+        assert max(before) < s.shards[0].nbytes / 2
+        for rows in (7, 100, 300):
+            assert sum(block[0, 0] for block in s.blocks(rows=rows)) == 6 * -(-300 // rows)
+            assert mk.map_blocks(len, s, rows=rows, workers=2)
+            assert resident() == before
+        for block in s.blocks(drop_behind=False):
+            assert len(block) == 300
+        del block
+        assert all(mk.residency(path).fraction > 0.9 for path in paths)
+
+
 def test_wrong_blocks_raise_at_once(s):
     with pytest.raises(ValueError, match="overlap"):
         s.blocks(rows=3, overlap=3)
+    for asked, match in (
+        ({"how": "read"}, "mapped already"),
+        ({"dtype": "f8"}, "not mapped yet"),
+        ({"axis": 1}, "scattered"),
+        ({"size": 0}, "at least 1"),
+        ({"overlap": -1}, "at least 0"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            mk.blocks(s, **asked)
+    with pytest.raises(TypeError, match="or a ShardedArray, not of list"):
+        mk.blocks([s])
 
 
 def test_append_grows_the_last_shard(s, files):
@@ -283,7 +571,12 @@ def test_closing_with_views_keeps_all_open(s, files):
     assert s.closed
     assert "closed" in repr(s)
     for act in (lambda: s[0], lambda: len(s), lambda: s.gather([0]), lambda: np.asarray(s),
-                lambda: s.flush(), lambda: s.__enter__(), lambda: pickle.dumps(s)):  # fmt: skip
+                lambda: s.flush(), lambda: s.__enter__(), lambda: pickle.dumps(s),
+                lambda: s + 1, lambda: 1 + s, lambda: s == 1, lambda: -s, lambda: s.ravel(),
+                lambda: s.__array__(copy=False), lambda: np.add(1, 1, out=s), s.to_dask, s.blocks,
+                lambda: mk.blocks(s), lambda: mk.map_blocks(len, s),
+                lambda: asyncio.run(s.agather([0])), lambda: asyncio.run(s.aprefetch(0)),
+                ):  # fmt: skip
         with pytest.raises(ValueError, match="closed"):
             act()
 

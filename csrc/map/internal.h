@@ -8,6 +8,9 @@
 /* Held while the shape changes. Nothing under it waits for the host's lock. */
 void mmk__region_shape_lock(mmk_region *region);
 void mmk__region_shape_unlock(mmk_region *region);
+/* The same around a resize in one step: MMK_IN_USE while another one is under way, MMK_CLOSED. */
+mmk_status mmk__region_resize_begin(mmk_region *region);
+void mmk__region_resize_end(mmk_region *region);
 
 /* Succeeds when there is no lease; holds new ones up until done. */
 mmk_status mmk__region_move_begin(mmk_region *region);

@@ -135,3 +135,19 @@ void mmk__region_shape_lock(mmk_region *region) {
 void mmk__region_shape_unlock(mmk_region *region) {
     atomic_store_explicit(&region->lock, 0, memory_order_release);
 }
+
+mmk_status mmk__region_resize_begin(mmk_region *region) {
+    /* Between the steps of a resize, the file's size is not what it is going to be. */
+    if (atomic_exchange(&region->resizing, true))
+        return MMK_IN_USE;
+    mmk__region_shape_lock(region);
+    if (!mmk_region_closed(region))
+        return MMK_OK;
+    mmk__region_resize_end(region);
+    return MMK_CLOSED;
+}
+
+void mmk__region_resize_end(mmk_region *region) {
+    mmk__region_shape_unlock(region);
+    atomic_store(&region->resizing, false);
+}

@@ -304,13 +304,11 @@ static mmk_status follow(mmk_region *region, size_t *size_bytes) {
 }
 
 mmk_status mmk_region_follow(mmk_region *region, size_t *size_bytes) {
-    /* Between the steps of a resize, the file's size is not what it is going to be. */
-    if (atomic_exchange(&region->resizing, true))
-        return MMK_IN_USE;
-    mmk__region_shape_lock(region);
-    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : follow(region, size_bytes);
-    mmk__region_shape_unlock(region);
-    atomic_store(&region->resizing, false);
+    mmk_status status = mmk__region_resize_begin(region);
+    if (status != MMK_OK)
+        return status;
+    status = follow(region, size_bytes);
+    mmk__region_resize_end(region);
     return status;
 }
 
@@ -330,12 +328,11 @@ static mmk_status fit(mmk_region *region, size_t size_bytes) {
 }
 
 mmk_status mmk_region_fit(mmk_region *region, size_t size_bytes) {
-    if (atomic_exchange(&region->resizing, true))
-        return MMK_IN_USE;
-    mmk__region_shape_lock(region);
-    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : fit(region, size_bytes);
-    mmk__region_shape_unlock(region);
-    atomic_store(&region->resizing, false);
+    mmk_status status = mmk__region_resize_begin(region);
+    if (status != MMK_OK)
+        return status;
+    status = fit(region, size_bytes);
+    mmk__region_resize_end(region);
     return status;
 }
 

@@ -88,11 +88,10 @@ static mmk_status resize(mmk_region *region, size_t size_bytes) {
 }
 
 mmk_status mmk_region_resize_private(mmk_region *region, size_t size_bytes) {
-    if (atomic_exchange(&region->resizing, true))
-        return MMK_IN_USE;
-    mmk__region_shape_lock(region);
-    mmk_status status = mmk_region_closed(region) ? MMK_CLOSED : resize(region, size_bytes);
-    mmk__region_shape_unlock(region);
-    atomic_store(&region->resizing, false);
+    mmk_status status = mmk__region_resize_begin(region);
+    if (status != MMK_OK)
+        return status;
+    status = resize(region, size_bytes);
+    mmk__region_resize_end(region);
     return status;
 }

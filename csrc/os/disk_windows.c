@@ -1,20 +1,7 @@
 /* Files that must survive a crash: what Windows does. */
-#ifndef _WIN32_WINNT
-#define _WIN32_WINNT 0x0A00
-#endif
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
-
-#include <string.h>
+#include "os/windows_common.h"
 
 #include "os/disk.h"
-#include "os/os.h"
-
-/* Never MMK_OK: for use where a call is known to have failed. */
-static mmk_status failure(void) {
-    DWORD code = GetLastError();
-    return code != 0 ? (mmk_status)code : ERROR_GEN_FAILURE;
-}
 
 mmk_status mmk_os_file_identify(mmk_handle file, mmk_identity *identity) {
     BY_HANDLE_FILE_INFORMATION found;
@@ -57,14 +44,6 @@ mmk_status mmk_os_file_write_some(mmk_handle file, uint64_t offset, const mmk_pi
     (void)count;
     *done = pieces[0].length_bytes;
     return mmk_os_file_write(file, offset, pieces[0].at, pieces[0].length_bytes);
-}
-
-static OVERLAPPED at_offset(uint64_t offset) {
-    OVERLAPPED where;
-    memset(&where, 0, sizeof where);
-    where.Offset = (DWORD)offset;
-    where.OffsetHigh = (DWORD)(offset >> 32);
-    return where;
 }
 
 static mmk_status lock_failure(void) {

@@ -7,11 +7,7 @@
  * A reservation is a placeholder (Windows 10 1803), which views replace piece by piece. Several
  * views then lie behind each other, and calls that take a range are made for each of them.
  */
-#ifndef _WIN32_WINNT
-#define _WIN32_WINNT 0x0A00
-#endif
-#define WIN32_LEAN_AND_MEAN
-#include <windows.h>
+#include "os/windows_common.h"
 
 #include <io.h>
 #include <psapi.h>
@@ -19,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tlhelp32.h>
-
-#include "os/os.h"
 
 /* ReadFile and WriteFile count in 32 bits. */
 #define MOST_IO_BYTES ((size_t)1 << 30)
@@ -95,12 +89,6 @@ static bool has_placeholders(void) {
         atomic_store(&known, found);
     }
     return found > 0;
-}
-
-/* Never MMK_OK: for use where a call is known to have failed. */
-static mmk_status failure(void) {
-    DWORD code = GetLastError();
-    return code != 0 ? (mmk_status)code : ERROR_GEN_FAILURE;
 }
 
 /* --- the machine ------------------------------------------------------------------------------ */
@@ -387,14 +375,6 @@ static LARGE_INTEGER position_of(HANDLE file) {
 static void go_back(HANDLE file, LARGE_INTEGER position) {
     if (position.QuadPart >= 0)
         SetFilePointerEx(file, position, NULL, FILE_BEGIN);
-}
-
-static OVERLAPPED at_offset(uint64_t offset) {
-    OVERLAPPED where;
-    memset(&where, 0, sizeof where);
-    where.Offset = (DWORD)offset;
-    where.OffsetHigh = (DWORD)(offset >> 32);
-    return where;
 }
 
 mmk_status mmk_os_file_read(mmk_handle file, uint64_t offset, void *buffer, size_t length_bytes,

@@ -13,79 +13,29 @@ from cpython.buffer cimport (PyBUF_CONTIG_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBu
                              PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.float cimport PyFloat_AsDouble, PyFloat_FromDouble
 from cpython.long cimport PyLong_CheckExact, PyLong_FromLong
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.number cimport PyIndex_Check, PyNumber_Index
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Check, PySlice_Unpack
 from cpython.weakref cimport PyWeakref_NewRef
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free
-from libc.string cimport memcpy
 
 cdef extern from *:
     """
-    #include <signal.h>
-
     #ifdef Py_GIL_DISABLED
     #define MMK_FREE_THREADED 1
     #else
     #define MMK_FREE_THREADED 0
     #endif
-
-    /* A path as the system takes it; PyMem_Free() it. NULL with an exception set on failure. */
-    static mmk_path_char *mmk_py_path(PyObject *path) {
-    #ifdef _WIN32
-        return PyUnicode_AsWideCharString(path, NULL);
-    #else
-        PyObject *bytes;
-        if (!PyUnicode_FSConverter(path, &bytes))
-            return NULL;
-        size_t length = (size_t)PyBytes_GET_SIZE(bytes) + 1;
-        char *copy = PyMem_Malloc(length);
-        if (copy == NULL)
-            PyErr_NoMemory();
-        else
-            memcpy(copy, PyBytes_AS_STRING(bytes), length);
-        Py_DECREF(bytes);
-        return copy;
-    #endif
-    }
-
-    /* An index; what is beyond any mapping becomes an index that is out of every range. */
-    static inline Py_ssize_t mmk_py_index(PyObject *number) {
-        Py_ssize_t index = PyLong_AsSsize_t(number);
-        if (index == -1 && PyErr_Occurred()) {
-            PyErr_Clear();
-            index = PY_SSIZE_T_MAX;
-        }
-        return index;
-    }
-
-    /* Async-signal-safe: documented so for PyErr_SetInterruptEx. */
-    static void mmk_py_notify(void) {
-    #ifdef SIGBUS
-        PyErr_SetInterruptEx(SIGBUS);
-    #endif
-    }
     """
     bint FREE_THREADED "MMK_FREE_THREADED"
-    mmk_path_char *mmk_py_path(object path) except NULL
-    Py_ssize_t to_index "mmk_py_index"(object number)
-    void mmk_py_notify() noexcept nogil
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
     int PySys_Audit(const char *event, const char *format, ...) except -1
     unsigned long PyThread_get_thread_ident()
     int PyObject_AsFileDescriptor(object file) except -1
-    int Py_AddPendingCall(int (*call)(void *) noexcept, void *argument) nogil
-    double PyFloat_Unpack2(const char *raw, int little) except? -1.0
-    int PyFloat_Pack2(double value, char *raw, int little) except -1
-    object PyLong_FromUnsignedLongLong(unsigned long long value)
-    unsigned long long PyLong_AsUnsignedLongLong(object value) except? 0xffffffffffffffff
-    int PyObject_IsTrue(object value) except -1
 
 # Copies of at least this many bytes are worth giving the GIL away for.
 cdef size_t NOGIL_BYTES = 1 << 16
@@ -94,8 +44,6 @@ cdef char NOTHING[1]
 
 # Addresses of live regions -> weak references, so that a fault can be traced to its Mapping.
 cdef dict _live = {}
-# Called where somebody else has taken the guard's signal: faults.rearm.
-cdef object _rearm = None
 
 _BACKENDS = ("auto", "map", "map-private", "read", "memory")
 _LEVELS = {"async": MMK_FLUSH_ASYNC, "os": MMK_FLUSH_OS, "disk": MMK_FLUSH_DISK}
@@ -105,38 +53,7 @@ _CHANGES = tuple([mmk_changes_name(<mmk_changes_method>i).decode()
 _PROTECTIONS = {"r": 1, "rw": 3, "rx": 5}
 
 
-# --- arguments --------------------------------------------------------------------------------
-
-cdef uint64_t to_size(object value, str name) except? 0xffffffffffffffff:
-    """A count of bytes, or ValueError that names the argument and its value."""
-    cdef long long number
-    if not PyIndex_Check(value):
-        raise TypeError(f"{name} must be an int, in bytes, not {type(value).__name__}")
-    value = PyNumber_Index(value)
-    if not 0 <= value <= 0x7fffffffffffffff:
-        raise ValueError(f"{name} must be between 0 and 2**63 - 1 bytes, not {value}")
-    number = value
-    return <uint64_t>number
-
-
-cdef object path_of(object file):
-    """The path as str if `file` names one, else None; TypeError if it is no file at all."""
-    if isinstance(file, str):
-        return file
-    if isinstance(file, (bytes, _os.PathLike)):
-        return _os.fsdecode(file)
-    return None
-
-
-cdef int ensure_guard() except -1:
-    if mmk_guard_look() == MMK_GUARD_DISPLACED:
-        if _rearm is None:
-            status = mmk_guard_install(False)
-            if status != MMK_OK:
-                raise _errors.translate(status, "install the fault guard")
-        else:
-            _rearm()
-    return 0
+include "_arguments.pxi"
 
 
 # What Region._on_range does to a range; `how` is a level, a hint or a flag.
@@ -180,72 +97,7 @@ cdef mmk_status unlock_range(mmk_region *region, size_t offset, size_t length,
     return mmk_region_unlock(region, offset, length)
 
 
-cdef class BufferProxy:
-    """Exports the buffer of what its `_exported()` returns: classes in Python can do so themselves
-    only from 3.12 on (PEP 688)."""
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyObject_GetBuffer(self._exported(), view, flags)
-
-
-cdef class Reservation:
-    """Addresses without memory behind them, in which regions are placed side by side."""
-
-    cdef void *base
-    cdef readonly size_t size
-
-    def __init__(self, size_t size):
-        status = mmk_os_reserve(size, &self.base)
-        if status != MMK_OK:
-            raise _errors.translate(status, f"reserve {size} bytes of addresses")
-        self.size = size
-
-    def __dealloc__(self):
-        if self.base != NULL:
-            mmk_os_unmap(self.base, 0, self.size)
-
-
-cdef class Span:
-    """Exports regions that lie side by side in one reservation as one buffer."""
-
-    cdef Reservation reservation
-    cdef tuple regions
-    cdef bint writable
-
-    def __init__(self, Reservation reservation not None, tuple regions not None):
-        cdef Region region
-        cdef size_t end = 0
-        for region in regions:
-            if region.c.place != <char *>reservation.base + end:
-                raise ValueError("the regions do not lie side by side")
-            end += region.c.size_bytes
-        self.reservation, self.regions = reservation, regions
-        self.writable = all([region.writable for region in regions])
-        self.size = end
-
-    cdef readonly size_t size
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        cdef Region region
-        cdef list held = []
-        try:
-            for region in self.regions:
-                if mmk_region_export(&region.c) != MMK_OK:
-                    raise region._closed_error("take a view")
-                held.append(region)
-            if flags & PyBUF_WRITABLE and not self.writable:
-                raise BufferError("the mappings are read-only")
-            PyBuffer_FillInfo(view, self, self.reservation.base, <Py_ssize_t>self.size,
-                              not self.writable, flags)
-        except BaseException:
-            for region in held:
-                mmk_region_unexport(&region.c)
-            raise
-
-    def __releasebuffer__(self, Py_buffer *view):
-        cdef Region region
-        for region in self.regions:
-            mmk_region_unexport(&region.c)
+include "_buffers.pxi"
 
 
 cdef class Visited:
@@ -807,9 +659,8 @@ cdef class Region(Visited):
     # --- items --------------------------------------------------------------------------------
 
     def __getitem__(self, key):
-        cdef Py_ssize_t index, size
+        cdef Py_ssize_t index
         cdef unsigned char byte = 0
-        cdef mmk_status status
         if PyLong_CheckExact(key):
             index = to_index(key)
         elif PySlice_Check(key):
@@ -818,21 +669,8 @@ cdef class Region(Visited):
             index = to_index(PyNumber_Index(key))
         else:
             raise TypeError(f"indices must be integers or slices, not {type(key).__name__}")
-        # With a global lock, closing hides the bytes under it: no pin is needed for one load.
-        if FREE_THREADED:
-            self._pin()
-        size = <Py_ssize_t>self.c.size_bytes
-        if index < 0:
-            index += size
-        if index < 0 or index >= size:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, index, 1, <char *>&byte, False):
             raise self._index_error(key)
-        status = mmk_guard_copy(&self.c.faults, &byte, self.c.data + index, 1)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(index, 1)
         return PyLong_FromLong(byte)
 
     cdef object _index_error(self, key):
@@ -863,10 +701,8 @@ cdef class Region(Visited):
         return whole[key]
 
     def __setitem__(self, key, value):
-        cdef Py_ssize_t index, size
-        cdef long number
+        cdef Py_ssize_t index
         cdef unsigned char byte
-        cdef mmk_status status
         self._require_writable("store into it")
         if PySlice_Check(key):
             self._set_slice(key, value)
@@ -882,20 +718,8 @@ cdef class Region(Visited):
         byte = <unsigned char>value
         # __index__ may have run any code: look again.
         self._require_writable("store into it")
-        if FREE_THREADED:
-            self._pin()
-        size = <Py_ssize_t>self.c.size_bytes
-        if index < 0:
-            index += size
-        if index < 0 or index >= size:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, index, 1, <char *>&byte, True):
             raise self._index_error(key)
-        status = mmk_guard_copy(&self.c.faults, self.c.data + index, &byte, 1)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(index, 1)
 
     cdef int _set_slice(self, key, value) except -1:
         cdef Py_ssize_t start, stop, step, count
@@ -1114,28 +938,13 @@ cdef class Region(Visited):
         offset : int
             Of its first byte; need not be aligned. Negative values count from the end.
         """
-        cdef Py_ssize_t length, start
+        cdef Py_ssize_t start
         cdef char raw[8]
-        cdef mmk_status status
-        cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
-        cdef mmk_scalar scalar = mmk_scalar_parse(text, <size_t>length)
-        if scalar.kind == MMK_SCALAR_INVALID:
-            raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
-                             "'<d', or of numpy's, such as '<f8'")
+        cdef mmk_scalar scalar
+        parse_scalar(code, &scalar)
         start = to_index(offset if PyLong_CheckExact(offset) else PyNumber_Index(offset))
-        if FREE_THREADED:
-            self._pin()
-        if start < 0:
-            start += <Py_ssize_t>self.c.size_bytes
-        if start < 0 or start > <Py_ssize_t>self.c.size_bytes - <Py_ssize_t>scalar.size_bytes:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, start, scalar.size_bytes, raw, False):
             raise self._scalar_error(code, offset, scalar.size_bytes)
-        status = mmk_guard_copy(&self.c.faults, raw, self.c.data + start, scalar.size_bytes)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(start, scalar.size_bytes)
         return from_bits(scalar, mmk_scalar_unpack(scalar, raw))
 
     def store(self, str code not None, offset, value):
@@ -1146,30 +955,15 @@ cdef class Region(Visited):
         ValueError
             If the value does not fit the code.
         """
-        cdef Py_ssize_t length, start
+        cdef Py_ssize_t start
         cdef char raw[8]
-        cdef mmk_status status
-        cdef const char *text = PyUnicode_AsUTF8AndSize(code, &length)
-        cdef mmk_scalar scalar = mmk_scalar_parse(text, <size_t>length)
-        if scalar.kind == MMK_SCALAR_INVALID:
-            raise ValueError(f"{code!r} is not a scalar's code: give one of struct's, such as "
-                             "'<d', or of numpy's, such as '<f8'")
+        cdef mmk_scalar scalar
+        parse_scalar(code, &scalar)
         start = to_index(PyNumber_Index(offset))
         mmk_scalar_pack(scalar, to_bits(scalar, code, value), raw)
         self._require_writable("store into it")
-        if FREE_THREADED:
-            self._pin()
-        if start < 0:
-            start += <Py_ssize_t>self.c.size_bytes
-        if start < 0 or start > <Py_ssize_t>self.c.size_bytes - <Py_ssize_t>scalar.size_bytes:
-            if FREE_THREADED:
-                mmk_region_unpin(&self.c)
+        if not copy_scalar(self, start, scalar.size_bytes, raw, True):
             raise self._scalar_error(code, offset, scalar.size_bytes)
-        status = mmk_guard_copy(&self.c.faults, self.c.data + start, raw, scalar.size_bytes)
-        if FREE_THREADED:
-            mmk_region_unpin(&self.c)
-        if status != MMK_OK:
-            self._raise_if_lost(start, scalar.size_bytes)
 
     cdef object _scalar_error(self, code, offset, unsigned size):
         if not self.opened or mmk_region_closed(&self.c):
@@ -1733,229 +1527,7 @@ cdef class Region(Visited):
         self._require_open("mark it")
         mmk_region_mark_lost(&self.c, code)
 
-
-# --- conversions ------------------------------------------------------------------------------
-
-cdef object index_or_none(object value, str name):
-    """Run __index__ before a region is pinned: it may do anything, even close it."""
-    if value is None or PyLong_CheckExact(value):
-        return value
-    if not PyIndex_Check(value):
-        raise TypeError(f"{name} must be an int, in bytes, not {type(value).__name__}")
-    return PyNumber_Index(value)
-
-
-cdef object from_bits(mmk_scalar scalar, uint64_t bits):
-    cdef double number
-    cdef float single
-    cdef unsigned short half
-    cdef unsigned int word
-    if scalar.kind == MMK_SCALAR_FLOAT:
-        if scalar.size_bytes == 8:
-            memcpy(&number, &bits, 8)
-            return PyFloat_FromDouble(number)
-        if scalar.size_bytes == 4:
-            word = <unsigned int>bits
-            memcpy(&single, &word, 4)
-            return PyFloat_FromDouble(single)
-        half = <unsigned short>bits
-        return PyFloat_FromDouble(PyFloat_Unpack2(<const char *>&half, is_little()))
-    if scalar.kind == MMK_SCALAR_SIGNED:
-        if scalar.size_bytes == 1:
-            return <int8_t>bits
-        if scalar.size_bytes == 2:
-            return <int16_t>bits
-        if scalar.size_bytes == 4:
-            return <int32_t>bits
-        return <int64_t>bits
-    if scalar.kind == MMK_SCALAR_UNSIGNED:
-        return PyLong_FromUnsignedLongLong(bits)
-    if scalar.kind == MMK_SCALAR_BOOL:
-        return bits != 0
-    return bytes((bits,))
-
-
-cdef uint64_t to_bits(mmk_scalar scalar, str code, value) except? 0xffffffffffffffff:
-    cdef double number
-    cdef float single
-    cdef unsigned short half = 0
-    cdef unsigned int word
-    cdef uint64_t bits
-    cdef unsigned width = 8 * scalar.size_bytes
-    if scalar.kind == MMK_SCALAR_FLOAT:
-        try:
-            number = PyFloat_AsDouble(value)
-        except OverflowError:
-            raise ValueError(f"{value} does not fit {code!r}") from None
-        if scalar.size_bytes == 8:
-            memcpy(&bits, &number, 8)
-            return bits
-        if scalar.size_bytes == 4:
-            single = <float>number
-            if single - single != 0 and number - number == 0:
-                raise ValueError(f"{value} does not fit {code!r}")
-            memcpy(&word, &single, 4)
-            return word
-        try:
-            PyFloat_Pack2(number, <char *>&half, is_little())
-        except OverflowError:
-            raise ValueError(f"{value} does not fit {code!r}") from None
-        return half
-    if scalar.kind == MMK_SCALAR_BOOL:
-        return PyObject_IsTrue(value)
-    if scalar.kind == MMK_SCALAR_CHAR:
-        if not isinstance(value, bytes) or len(value) != 1:
-            raise ValueError(f"{code!r} takes bytes of length 1, not {value!r}")
-        return (<bytes>value)[0]
-    value = PyNumber_Index(value)
-    one: object = 1  # C's would overflow
-    low = -(one << (width - 1)) if scalar.kind == MMK_SCALAR_SIGNED else 0
-    high = (one << (width - 1)) - 1 if scalar.kind == MMK_SCALAR_SIGNED else (one << width) - 1
-    if not low <= value <= high:
-        raise ValueError(f"{value} does not fit {code!r}, which holds {low} to {high}")
-    return <uint64_t>PyLong_AsUnsignedLongLong(value & 0xffffffffffffffff)
-
-
-cdef inline int is_little() noexcept:
-    cdef unsigned short probe = 1
-    return (<char *>&probe)[0] == 1
-
-
-# --- the machine --------------------------------------------------------------------------------
-
-def page_size():
-    """Return the size of a page of memory, in bytes."""
-    return mmk_os_page_bytes()
-
-
-def allocation_granularity():
-    """Return what offsets are aligned to inside, in bytes: a page, or 64 KiB on Windows."""
-    return mmk_os_granularity_bytes()
-
-
-def require_advice(str advice not None):
-    """Raise ValueError for a word that is no advice on any machine."""
-    if advice not in _ADVICE:
-        raise ValueError(f"unknown advice {advice!r}: it is one of {', '.join(_ADVICE)}")
-
-
-def supported_advice():
-    """Return the names that `Mapping.advise` takes on this machine, as a tuple."""
-    return tuple(name for name, advice in _ADVICE.items() if mmk_advice_supported(advice))
-
-
-def change_methods():
-    """Return the names that `Region._changes` takes on this machine, fastest first; tried out once."""
-    return tuple([name for i, name in enumerate(_CHANGES)
-                  if mmk_changes_supported(<mmk_changes_method><int>i)])
-
-
-def find_bad_row(rows, size_t row_count):
-    """Position of the first index, of contiguous int64, that is out of range; -1 if there is none."""
-    cdef Py_buffer picked
-    cdef size_t count, bad
-    PyObject_GetBuffer(rows, &picked, PyBUF_CONTIG_RO)
-    try:
-        count = <size_t>picked.len // sizeof(int64_t)
-        with nogil:
-            bad = mmk_gather_find_bad(<const int64_t *>picked.buf, count, row_count)
-        return -1 if bad == count else <Py_ssize_t>bad
-    finally:
-        PyBuffer_Release(&picked)
-
-
-def cached_pages(str path):
-    """A file's size, and how many of its pages the page cache holds and are dirty; None where the
-    system does not tell."""
-    cdef mmk_file opened
-    cdef mmk_cached cached
-    cdef mmk_status status
-    cdef mmk_path_char *name = mmk_py_path(path)
-    try:
-        with nogil:
-            status = mmk_file_open(name, NULL, 0, &opened)
-    finally:
-        PyMem_Free(name)
-    if status != MMK_OK:
-        raise _errors.translate(status, "ask what is resident", path)
-    with nogil:
-        status = mmk_os_cached(opened.handle, 0, opened.info.size_bytes, &cached)
-        mmk_file_close(&opened)
-    counts = (cached.resident_pages, cached.dirty_pages) if status == MMK_OK else None
-    return opened.info.size_bytes, counts
-
-
-# --- the guard: the mechanism behind faults.py ----------------------------------------------------
-
-def guard_look():
-    """Return False if another handler has taken the guard's place."""
-    return mmk_guard_look() == MMK_GUARD_KEPT
-
-
-def guard_install(bint skip_host):
-    """Put the handler in place."""
-    status = mmk_guard_install(skip_host)
-    if status != MMK_OK:
-        raise _errors.translate(status, "install the fault guard")
-
-
-def guard_mark_host():
-    """Remember that the handler in place now is CPython's."""
-    mmk_guard_mark_host()
-
-
-def guard_enable(bint enabled):
-    """Switch the guard on or off."""
-    mmk_guard_enable(enabled)
-
-
-def guard_step_down():
-    """Put whoever handled the signal before back in place."""
-    mmk_guard_step_down()
-
-
-def guard_enabled():
-    """Return True unless the guard was switched off."""
-    return bool(mmk_guard_enabled())
-
-
-def guard_counts():
-    """Return how many faults of the main thread were notified, and signals passed on."""
-    return mmk_guard_main_faults(), mmk_guard_foreign_signals()
-
-
-def owed_fault():
-    """Return the MappingFault that the calling thread has to raise, or None."""
-    cdef Region region
-    for reference in list(_live.values()):
-        found = reference()
-        if found is not None:
-            region = found
-            if mmk_region_fault_state(&region.c) and mmk_guard_owes_me(&region.c.faults):
-                return region._fault()
-    return None
-
-
-cdef int run_rearm(void *argument) noexcept:
-    try:
-        _rearm()
-    except BaseException as error:
-        import warnings
-        warnings.warn(f"the fault guard could not be completed: {error}", RuntimeWarning)
-    return 0
-
-
-def call_rearm_on_main_thread():
-    """Have `rearm` called by the main thread, soon: only it may set Python's signal handlers."""
-    Py_AddPendingCall(run_rearm, NULL)
-
-
-def on_displaced(callback):
-    """Set what is called when another handler has taken the guard's place."""
-    global _rearm
-    _rearm = callback
-
-
-mmk_guard_on_main_fault(mmk_py_notify)
-
+include "_scalars.pxi"
+include "_machine.pxi"
+include "_guard.pxi"
 include "_file.pxi"

@@ -1,7 +1,7 @@
 """MappedArray: numbers in a file, indexed like an ndarray.
 
 What it does beyond that lies in modules of their own: growing.py (append, resize, refresh, follow),
-gather.py (gather, prefetch), passes/ (blocks) and dask.py.
+operators.py, gather.py (gather, prefetch), awaiting.py, passes/ (blocks) and dask.py.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from mmapkit._native import BufferProxy
+from mmapkit.awaiting import Awaiting
 from mmapkit.closing import Closing
 from mmapkit.errors import FormatError, UnsupportedError
 from mmapkit.formats import npy, raw, registry
@@ -25,6 +25,7 @@ from mmapkit.formats.layout import Layout
 from mmapkit.mapping import Mapping
 from mmapkit.mapping import open as open_mapping
 from mmapkit.mapping import reopen as reopen_mapping
+from mmapkit.operators import Operators
 from mmapkit.residency import estimate
 from mmapkit.views import Order, addresses_of, ndarray_at, normal_shape, storable_shape
 
@@ -61,10 +62,9 @@ class _Closed:
 
 
 _CLOSED: Final[Any] = _Closed("the array is closed")
-_Found = TypeVar("_Found")
 
 
-class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
+class MappedArray(BufferProxy, Closing, Awaiting, Operators):
     """An array in a file, indexed like an ndarray. Made by `open_array()` and `create_array()`.
 
     Not a subclass of `numpy.ndarray`: ``a[key]`` gives plain ndarrays, without copying wherever
@@ -199,96 +199,7 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
         """Iterate over the first axis."""
         return iter(self._view)
 
-    def __contains__(self, item: object) -> bool:
-        """Tell whether any element equals the item, as numpy does."""
-        return self._checked(item in self[...])
-
-    def __bool__(self) -> bool:
-        """Tell the truth of a single element; more than one raise ValueError, as in numpy."""
-        return self._checked(bool(self[...]))
-
-    def __int__(self) -> int:
-        """Convert a single element."""
-        return self._checked(int(self[...]))
-
-    def __float__(self) -> float:
-        """Convert a single element."""
-        return self._checked(float(self[...]))
-
-    def __complex__(self) -> complex:
-        """Convert a single element."""
-        return self._checked(complex(self[...]))
-
-    def __index__(self) -> int:
-        """Convert a single integer."""
-        return self._checked(int(self[...].__index__()))
-
     # --- for numpy and others -----------------------------------------------------------------
-
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        """Give numpy the whole array, without copying unless it is asked to or has to convert.
-
-        Raises
-        ------
-        ValueError
-            With ``copy=False``, if the dtype differs.
-        """
-        view: npt.NDArray[Any] = self[...]
-        if dtype is not None and np.dtype(dtype) != view.dtype:
-            if copy is False:
-                raise ValueError(f"converting {view.dtype} to {np.dtype(dtype)} needs a copy")
-            return self._checked(view.astype(dtype))
-        return self._checked(view.copy()) if copy else view
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
-        out, where = kwargs.get("out", ()), kwargs.get("where", True)
-        # at() stores into its first operand, and numpy 2.4 does so even where it may only read: in
-        # a read-only mapping that ends the process.
-        for target in inputs[:1] if method == "at" else out:
-            if isinstance(target, MappedArray):
-                target._require_writable()
-        if out:
-            kwargs["out"] = tuple(map(_elements, out))
-        if where is not True:
-            kwargs["where"] = _elements(where)
-        found = getattr(ufunc, method)(*map(_elements, inputs), **kwargs)
-        _raise_if_any_lost(*inputs, *out, where)
-        if not out or not any(isinstance(target, MappedArray) for target in out):
-            return found
-        if len(out) == 1:
-            return out[0]
-        return tuple(
-            result if target is None else target for result, target in zip(found, out, strict=True)
-        )
-
-    # What zarr calls on values that it writes.
-
-    def astype(self, dtype: npt.DTypeLike, **how: Any) -> npt.NDArray[Any]:
-        """Return the elements converted, in memory; parameters as of `numpy.ndarray.astype`."""
-        return self._checked(self[...].astype(dtype, **how))
-
-    def ravel(self, order: str = "C") -> npt.NDArray[Any]:
-        """Return the elements along one axis: a view of the file where they lie in that order."""
-        return self._checked(self[...].ravel(order))
-
-    # An ndarray compares more than the ufuncs do: structures, for one.
-
-    def __eq__(self, other: object) -> Any:
-        """Compare element by element."""
-        found = self[...] == _elements(other)
-        _raise_if_any_lost(self, other)
-        return found
-
-    def __ne__(self, other: object) -> Any:
-        """Compare element by element."""
-        found = self[...] != _elements(other)
-        _raise_if_any_lost(self, other)
-        return found
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __dlpack__(self, **how: Any) -> Any:
         """Export the elements as a DLPack capsule, without copying; parameters as numpy's.
@@ -371,11 +282,6 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
                 "with mode 'r+', or with 'c' for changes that are not written"
             )
 
-    def _checked(self, found: _Found) -> _Found:
-        """What was computed from the elements, unless that met a fault."""
-        _raise_if_any_lost(self)
-        return found
-
     def _raise_if_lost(self, found: Any) -> None:
         """After touching memory that may be poison: raise for a view of healthy bytes only if this
         thread is owed a fault, for everything else always."""
@@ -386,6 +292,10 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
             if at >= 0:
                 start, length = at, high - low
         self.mapping._raise_if_lost(start, length)
+
+    def _raise_if_any_lost(self) -> None:
+        if self.mapping.faulted:
+            self._raise_if_lost(self._view)
 
     # --- growth -----------------------------------------------------------------------------
 
@@ -625,26 +535,6 @@ class MappedArray(BufferProxy, Closing, NDArrayOperatorsMixin):
 
         prefetch(self, key)
 
-    async def agather(
-        self, indices: npt.ArrayLike, out: npt.NDArray[Any] | None = None
-    ) -> npt.NDArray[Any]:
-        """Await `gather()` without blocking the event loop: it runs in a thread of the loop's.
-
-        Cancelling the task does not stop the thread: leave `out` alone until it is done.
-        """
-        import asyncio
-
-        return await asyncio.to_thread(self.gather, indices, out)
-
-    async def aprefetch(self, key: Any = ...) -> None:
-        """Await `prefetch()` without blocking the event loop.
-
-        The call can take long where the device's queue is full. It does not wait for the data.
-        """
-        import asyncio
-
-        await asyncio.to_thread(self.prefetch, key)
-
     # --- passes -----------------------------------------------------------------------------
 
     def blocks(
@@ -740,16 +630,6 @@ def _reopen(where: tuple[Any, ...], layout: Layout) -> MappedArray:
             f"but {layout.dtype} of shape {layout.shape} takes bytes [{first}, {last})"
         )
     return MappedArray(mapping, layout)
-
-
-def _elements(value: Any) -> Any:
-    return value[...] if isinstance(value, MappedArray) else value
-
-
-def _raise_if_any_lost(*values: object) -> None:
-    for value in values:
-        if isinstance(value, MappedArray) and value.mapping.faulted:
-            value._raise_if_lost(value._view)
 
 
 def open_array(

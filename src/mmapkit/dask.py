@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -13,34 +14,102 @@ from mmapkit._native import page_size
 from mmapkit.views import addresses_of
 
 if TYPE_CHECKING:
-    from mmapkit.array import MappedArray
+    from collections.abc import Sequence
 
-__all__ = ["chunks_along_the_file", "to_dask", "token_of"]
+    from mmapkit.array import MappedArray
+    from mmapkit.sharded import ShardedArray
+
+__all__ = ["chunks_along_the_file", "shards_to_dask", "to_dask", "token_of"]
+
+
+def _dask() -> Any:
+    try:
+        import dask.array
+        import dask.blockwise
+        import dask.config
+        import dask.highlevelgraph
+        import dask.utils
+    except ImportError as error:
+        raise ImportError("to_dask() needs Dask: pip install 'mmapkit[dask]'") from error
+    return dask
 
 
 def to_dask(array: MappedArray, chunks: Any) -> Any:
     """See `MappedArray.to_dask`."""
-    try:
-        import dask.array
-        import dask.config
-        from dask.utils import parse_bytes
-    except ImportError as error:
-        raise ImportError("to_dask() needs Dask: pip install 'mmapkit[dask]'") from error
-
-    if isinstance(chunks, str):
-        limit = dask.config.get("array.chunk-size") if chunks == "auto" else chunks
-        chunks = chunks_along_the_file(
-            array.shape, array.strides, array.dtype.itemsize, parse_bytes(limit)
-        )
+    dask = _dask()
     return dask.array.from_array(
         Source(array),
-        dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype),
+        _chunks_of(dask, array, chunks),
         lock=False,
         asarray=False,
         # A task of its own for the array would be run by one worker, and all others would ask it.
         inline_array=True,
-        meta=np.empty((0,) * array.ndim, array.dtype),
+        meta=_meta_of(array),
     )
+
+
+def shards_to_dask(array: ShardedArray, chunks: Any) -> Any:
+    """See `ShardedArray.to_dask`."""
+    dask = _dask()
+    if isinstance(chunks, str):
+        return _lined_up(dask, array, [_chunks_of(dask, shard, chunks) for shard in array.shards])
+    asked = dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype)
+    ends = np.cumsum(asked[0])
+    cuts = []
+    for start, stop in itertools.pairwise(array.starts):
+        inside = ends[(start < ends) & (ends < stop)]
+        cuts.append((tuple(np.diff([start, *inside, stop]).tolist()), *asked[1:]))
+    return _lined_up(dask, array, cuts).rechunk(asked)  # joins what crosses shards
+
+
+def _lined_up(dask: Any, array: ShardedArray, cuts: Sequence[Any]) -> Any:
+    """Return shards as one Dask array, each cut into chunks that differ in their rows alone.
+
+    `dask.array.concatenate` would read whole chunks for slices of them, convert big-endian elements
+    and drop a structure's padding.
+    """
+    parts = [part for part in zip(array.shards, cuts, strict=True) if sum(part[1][0])]
+    rows: list[int] = []
+    sources, slices = {}, {}
+    for shard, cut in parts or [(array.shards[0], cuts[0])]:
+        source, first = Source(shard), len(rows)
+        places = np.ndindex(*map(len, cut))
+        for place, key in zip(places, dask.array.core.slices_from_chunks(cut), strict=True):
+            sources[first + place[0],] = source
+            slices[(first + place[0], *place[1:])] = key
+        rows += cut[0]
+    chunks = (tuple(rows), *cuts[0][1:])
+    counts = tuple(map(len, chunks))
+    axes = tuple(range(array.ndim))
+    name = "mmapkit-sharded-" + dask.base.tokenize(array, chunks)
+    layer = dask.blockwise.blockwise(  # the layer of from_array(), with a source for each chunk
+        dask.array.core.getter,
+        name,
+        axes,
+        dask.blockwise.BlockwiseDepDict(sources, counts[:1]),
+        axes[:1],
+        dask.blockwise.BlockwiseDepDict(slices, counts),
+        axes,
+        numblocks={},
+        asarray=False,
+        lock=False,
+    )
+    graph = dask.highlevelgraph.HighLevelGraph.from_collections(name, layer)
+    return dask.array.Array(graph, name, chunks, meta=_meta_of(array))
+
+
+def _chunks_of(dask: Any, array: MappedArray, chunks: Any) -> Any:
+    """Return the lengths of the chunks along each axis; a text says how large they are."""
+    if isinstance(chunks, str):
+        limit = dask.config.get("array.chunk-size") if chunks == "auto" else chunks
+        chunks = chunks_along_the_file(
+            array.shape, array.strides, array.dtype.itemsize, dask.utils.parse_bytes(limit)
+        )
+    return dask.array.core.normalize_chunks(chunks, array.shape, dtype=array.dtype)
+
+
+def _meta_of(array: MappedArray | ShardedArray) -> npt.NDArray[Any]:
+    return np.empty((0,) * array.ndim, array.dtype)
 
 
 def chunks_along_the_file(

@@ -15,11 +15,9 @@ import numpy.typing as npt
 from mmapkit._native import find_bad_row, page_size
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
-from mmapkit.pools import full_pool, result_of
+from mmapkit.pools import Pool, Task
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from mmapkit.array import MappedArray
     from mmapkit.mapping import Mapping
 
@@ -174,27 +172,26 @@ def _in_threads(part: Callable[..., None], count: int, row_bytes: int) -> None:
         if tried < count:
             part(tried, count)
         return
-    from concurrent.futures import wait as wait_for
-
     threads = min(count_cores(), MAX_THREADS, count - tried)
     cuts = [tried + (count - tried) * i // threads for i in range(threads + 1)]
     interrupt = bytearray(1)
     pool = _pool()
-    parts: list[Future[None]] = []
+    parts = [Task(part, *cut, interrupt) for cut in itertools.pairwise(cuts)]
     try:
-        for cut in itertools.pairwise(cuts):
-            parts.append(pool.submit(part, *cut, interrupt))
         for one in parts:
-            result_of(one)
+            pool.start(one)
+        for one in parts:
+            one.result()
     finally:  # they write into the caller's memory
         interrupt[0] = 1
-        wait_for(parts)
+        for one in parts:
+            one.settle()
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Pool:
     """Threads of this process: making one anew costs as much as copying thousands of rows."""
-    return full_pool(min(count_cores(), MAX_THREADS), "mmapkit-gather")
+    return Pool(min(count_cores(), MAX_THREADS), "mmapkit-gather")
 
 
 if hasattr(os, "register_at_fork"):

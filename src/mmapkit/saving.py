@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mmapkit.array import _raise_if_any_lost
 from mmapkit.errors import MappingFault
 from mmapkit.formats import npy, npz
 from mmapkit.mapping import see_to_journal
+from mmapkit.operators import raise_if_any_lost
 from mmapkit.views import storable_dtype
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def save_npz(
             file,
             found.items(),
             npy.PAGE_ALIGNMENT if aligned else npy.ALIGNMENT,
-            lambda name: _raise_if_any_lost(given[name]),
+            lambda name: raise_if_any_lost(given[name]),
         )
 
 

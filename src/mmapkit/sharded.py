@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from mmapkit._native import allocation_granularity
 from mmapkit.array import MappedArray, open_array
+from mmapkit.awaiting import Awaiting
 from mmapkit.closing import Closing
 from mmapkit.errors import MappingFault, UnsupportedError
 from mmapkit.formats import raw
 from mmapkit.gather import checked_out, indices_of
 from mmapkit.mapping import MODES_ELSEWHERE, open_side_by_side
+from mmapkit.operators import Operators
 from mmapkit.views import addresses_of
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ __all__ = ["ShardedArray", "open_sharded"]
 FEW_ROWS: Final = 128
 
 
-class ShardedArray(Closing):
+class ShardedArray(Closing, Awaiting, Operators):
     """Arrays in several files as one, along the first axis. Made by `open_sharded()`.
 
     Where every shard's elements are whole pages of its file (the last shard's need not end with
@@ -41,6 +43,8 @@ class ShardedArray(Closing):
     and every slice are views without a copy. Otherwise what lies in one shard is a view of it, and
     what crosses shards is a copy.
 
+    Operators and ufuncs work as on an ndarray and give ndarrays; ``s += 1`` and ``out=s`` store
+    into the files. Where the shards are not contiguous, they work on a copy of the whole array.
     A context manager that closes all shards; pickles by reference.
 
     Attributes
@@ -186,7 +190,8 @@ class ShardedArray(Closing):
         """Return what numpy would: a view where it lies in one shard, or all are contiguous.
 
         Of a list or array of indices or a mask along the first axis, and of a slice that crosses
-        shards, it is a copy. The rest of the key is applied to the rows.
+        shards, it is a copy. The rest of the key is applied to the rows. A mask of more axes picks
+        single elements.
         """
         self._require_open()
         whole = self._whole  # another thread may be appending
@@ -195,15 +200,16 @@ class ShardedArray(Closing):
             self._raise_if_lost(found, whole)
             return found
         if isinstance(key, str):  # a field
-            return np.concatenate([shard[key] for shard in self.shards])
+            return _joined([(shard, shard[key]) for shard in self.shards])
+        masks = self._cut_mask(key)
+        if masks is not None:
+            return _joined([(shard, shard[mask]) for shard, mask in masks])
         first, rest = self._split(key)
         if isinstance(first, slice):
             if _leads(rest):
                 return self[first][(slice(None), *rest)]
-            pieces = [shard[(rows, *rest)] for shard, rows, _ in self._cut(first)]
-            if len(pieces) == 1:
-                return pieces[0]
-            return np.concatenate(pieces) if pieces else self.shards[0][(slice(0), *rest)]
+            pieces = [(shard, shard[(rows, *rest)]) for shard, rows, _ in self._cut(first)]
+            return _joined(pieces) if pieces else self.shards[0][(slice(0), *rest)]
         if isinstance(first, np.ndarray):
             found = self.gather(first)
             if not any(map(_is_fancy, rest)):
@@ -217,6 +223,8 @@ class ShardedArray(Closing):
     def __setitem__(self, key: Any, value: npt.ArrayLike) -> None:
         """Store into the files; the first axis takes an int, a slice, indices or a mask.
 
+        A mask of more axes picks single elements, as in numpy: ``s[s > 5] = 0``.
+
         Raises
         ------
         IndexError
@@ -224,6 +232,16 @@ class ShardedArray(Closing):
             indices at once.
         """
         self._require_open()
+        masks = self._cut_mask(key)
+        if masks is not None:
+            ends = np.cumsum([np.count_nonzero(mask) for _, mask in masks]).tolist()
+            places = map(slice, [0, *ends], ends)
+            self._store(
+                [(shard, mask, at) for (shard, mask), at in zip(masks, places, strict=False)],
+                ends[-1],
+                value,
+            )
+            return
         first, rest = self._split(key)
         paired = isinstance(first, np.ndarray) and any(map(_is_fancy, rest))
         if paired or (isinstance(first, slice) and _leads(rest)):
@@ -265,28 +283,21 @@ class ShardedArray(Closing):
         for shard in self.shards:
             yield from shard
 
-    def __array__(
-        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
-    ) -> npt.NDArray[Any]:
-        """Give numpy the whole array: without copying where it is `contiguous`.
+    def _require_one_piece(self) -> None:
+        if self._whole is None and sum(len(shard) > 0 for shard in self.shards) > 1:
+            raise ValueError("this needs a copy: the shards are not contiguous")
 
-        Raises
-        ------
-        ValueError
-            With ``copy=False``, if that is not possible.
-        """
-        self._require_open()
-        kind = self.dtype if dtype is None else np.dtype(dtype)
+    def _require_writable(self) -> None:
+        for shard in self.shards:
+            shard._require_writable()
+
+    def _raise_if_any_lost(self) -> None:
         whole = self._whole
-        if copy is False and (whole is None or kind != self.dtype):
-            why = "the shards are not contiguous" if whole is None else f"{kind} is asked for"
-            raise ValueError(f"this needs a copy: {why}")
-        if whole is None:
-            return np.concatenate([np.asarray(shard) for shard in self.shards]).astype(
-                kind, copy=False
-            )
-        self._raise_if_lost(whole, whole)
-        return whole.astype(kind) if copy or kind != self.dtype else whole[...]
+        if whole is not None:
+            self._raise_if_lost(whole, whole)
+            return
+        for shard in self.shards:
+            shard._raise_if_any_lost()
 
     def _raise_if_lost(self, found: Any, whole: npt.NDArray[Any]) -> None:
         """After touching contiguous memory; see `MappedArray._raise_if_lost`."""
@@ -317,6 +328,8 @@ class ShardedArray(Closing):
             first, rest = rest[0], rest[1:]
         if isinstance(first, slice):
             return first, rest
+        if isinstance(first, Operators):
+            first = np.asarray(first)
         if isinstance(first, list | tuple | np.ndarray):
             found = np.asarray(first) if len(first) else np.empty(np.shape(first), np.intp)
             if found.dtype == np.bool_ and found.shape != (len(self),):
@@ -325,6 +338,17 @@ class ShardedArray(Closing):
         if hasattr(first, "__index__") and not isinstance(first, bool):
             return operator.index(first), rest
         raise IndexError(f"rows are an int, a slice, indices or a mask, not {first!r}")
+
+    def _cut_mask(self, key: Any) -> list[tuple[MappedArray, npt.NDArray[np.bool_]]] | None:
+        """Cut a mask of elements at the seams; None if the key is another one."""
+        if not isinstance(key, np.ndarray | Operators):
+            return None
+        mask = np.asarray(key)
+        if mask.dtype != np.bool_ or mask.ndim < 2:
+            return None
+        if mask.shape != self.shape[: mask.ndim]:
+            raise IndexError(f"a mask of shape {mask.shape} does not fit shape {self.shape}")
+        return list(zip(self.shards, np.split(mask, self._starts[1:-1]), strict=True))
 
     def _place_of(self, row: int) -> tuple[MappedArray, int]:
         count = len(self)
@@ -410,6 +434,51 @@ class ShardedArray(Closing):
             shard, row = self._place_of(first)
             shard.prefetch((row, *rest))
 
+    # --- for others ---------------------------------------------------------------------------
+
+    def to_dask(self, chunks: Any = "auto") -> Any:
+        """Return a lazy Dask array over the files; its tasks carry a reference, not bytes.
+
+        Parameters
+        ----------
+        chunks : "auto", str, int, tuple or dict
+            By default, and with a size such as ``"64 MiB"``, each chunk lies in one piece of one
+            shard and is a read-only view there: see `MappedArray.to_dask`. All else is as for
+            `dask.array.from_array`: a chunk that crosses shards is a copy then, which a task joins.
+
+        Returns
+        -------
+        dask.array.Array
+            Named by what names the shards, alike in every process; see `MappedArray.to_dask`. Each
+            task refers to its own shard.
+
+        Raises
+        ------
+        ImportError
+            Without Dask: ``pip install 'mmapkit[dask]'``.
+        MappingFault
+            When it is computed, if a file was truncated or the device fails.
+
+        Examples
+        --------
+        >>> import numpy as np, mmapkit as mk
+        >>> np.save("one.npy", np.ones(100)); np.save("two.npy", np.full(50, 2.0))
+        >>> s = mk.open_sharded(["one.npy", "two.npy"])
+        >>> d = s.to_dask(chunks="512 B")
+        >>> d.chunks, float(d.sum().compute())
+        (((64, 36, 50),), 200.0)
+        """
+        from mmapkit.dask import shards_to_dask
+
+        self._require_open()
+        return shards_to_dask(self, chunks)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Tell Dask what the content depends on: that of the shards, in order."""
+        return ("mmapkit-sharded", *(shard.__dask_tokenize__() for shard in self.shards))
+
+    # --- passes -------------------------------------------------------------------------------
+
     def blocks(
         self,
         nbytes: int = 8 << 20,
@@ -417,19 +486,26 @@ class ShardedArray(Closing):
         rows: int | None = None,
         overlap: int = 0,
         drop_behind: bool = True,
-    ) -> Iterator[npt.NDArray[Any]]:
+    ) -> Blocks:
         """Pass over all shards in blocks of whole rows, in bounded memory.
 
         Parameters are those of `MappedArray.blocks`. No block crosses a seam: the last one of a
         shard may have less rows. With `overlap` the first block of a shard is a copy, in front of
         which the last rows of the shards before are repeated; all others are views.
+
+        Returns
+        -------
+        Blocks
+            Iterates over ndarrays, of the rows that there are now.
+
+        Raises
+        ------
+        ValueError
+            If a value makes no sense, or the array is closed.
         """
-        self._require_open()
-        passes = [
-            shard.blocks(nbytes, rows=rows, overlap=overlap, drop_behind=drop_behind)
-            for shard in self.shards
-        ]  # raises what is wrong before the first block is asked for
-        return _joined(passes, overlap, np.empty((0, *self.shape[1:]), self.dtype))
+        from mmapkit.passes.sources import of_shards
+
+        return of_shards(self, nbytes, rows, overlap, drop_behind)
 
     # --- growth -------------------------------------------------------------------------------
 
@@ -514,7 +590,7 @@ class ShardedArray(Closing):
 
 
 def _is_fancy(key: Any) -> bool:
-    return isinstance(key, list | tuple | np.ndarray)
+    return isinstance(key, list | tuple | np.ndarray | Operators)
 
 
 def _leads(rest: tuple[Any, ...]) -> bool:
@@ -526,19 +602,16 @@ def _leads(rest: tuple[Any, ...]) -> bool:
     return picked[-1] - picked[0] + 1 > len(picked)
 
 
-def _joined(
-    passes: Sequence[Blocks], overlap: int, before: npt.NDArray[Any]
-) -> Iterator[npt.NDArray[Any]]:
-    """Iterate over one pass after the other, each after the last rows of those before."""
-    for blocks in passes:
-        with blocks:
-            for block in blocks:
-                if len(before):
-                    block = np.concatenate([before, block])
-                yield block
-                before = block[:0]
-        if overlap and len(blocks):
-            before = block[-overlap:].copy()
+def _joined(pieces: Sequence[tuple[MappedArray, npt.NDArray[Any]]]) -> npt.NDArray[Any]:
+    """Return one view as it is, and several as a copy; raises if one was lost meanwhile."""
+    if len(pieces) == 1:
+        return pieces[0][1]
+    # With the dtype: numpy would make big-endian elements native, and drop a structure's padding.
+    found = np.concatenate([piece for _, piece in pieces], dtype=pieces[0][1].dtype)
+    for shard, piece in pieces:
+        if shard.mapping.faulted:
+            shard._raise_if_lost(piece)
+    return found
 
 
 def _clip(wanted: range, low: int, high: int) -> range:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mmapkit.durable import recovery
+from mmapkit.durable import recovery, redo
 from mmapkit.durable.journal import Journal
 from mmapkit.errors import RecoveryNeeded
 
@@ -150,7 +150,7 @@ def deaths(workloads=WORKLOADS):
             data = files.open(PATH, "r+")
             journal = Journal.open(files, JOURNAL, data)
             if not journal.applied:
-                recovery.redo(journal, data)
+                redo.redo(journal, data)
             if content_of(now) not in note:
                 result.torn.append((workload.__name__, number))
     return result

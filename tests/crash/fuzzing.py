@@ -7,7 +7,7 @@ import struct
 import tracemalloc
 
 from mmapkit._journal import crc32c
-from mmapkit.durable import frames, recovery
+from mmapkit.durable import frames, recovery, slots
 from mmapkit.errors import JournalError
 
 from . import test_hostile
@@ -124,7 +124,7 @@ def mutate(journal, other, choices):
 
 def frame_starts(journal):
     """Where slots and frames seem to begin."""
-    found = [0, frames.SLOT_BYTES]
+    found = [0, slots.SLOT_BYTES]
     at = bytes(journal).find(frames.FRAME_MAGIC)
     while at >= 0:
         found.append(max(at - 8, 0))
@@ -134,8 +134,8 @@ def frame_starts(journal):
 
 def seal(journal, start):
     """Make the checksum right of what begins there."""
-    length = frames.SLOT_BYTES
-    if start >= frames.FRAMES_AT and start + 72 <= len(journal):
+    length = slots.SLOT_BYTES
+    if start >= slots.FRAMES_AT and start + 72 <= len(journal):
         (length,) = struct.unpack_from("<I", journal, start + 68)
     if len(journal) < start + 4:
         return False

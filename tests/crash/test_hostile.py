@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from mmapkit._journal import crc32c, sector_checksums
-from mmapkit.durable import frames, recovery
+from mmapkit.durable import frames, recovery, slots
+from mmapkit.durable.runs import runs_of, split_runs, sums_of
 from mmapkit.errors import JournalError
 
 from . import workloads
@@ -138,9 +139,9 @@ def test_frames_of_an_older_generation_do_not_count():
     """Where a checkpoint left them, also if they had been taken for the next one's."""
     disk, contents, places = crashed(page(1), page(2, value=3))
     journal = journal_of(disk)
-    slot = frames.read_slots(MemoryFiles(disk).open(JOURNAL, "r"))
+    slot = slots.read_slots(MemoryFiles(disk).open(JOURNAL, "r"))
     slot.generation += 1
-    journal[: frames.SLOT_BYTES] = frames.pack_slot(slot)
+    journal[: slots.SLOT_BYTES] = slots.pack_slot(slot)
     reframe(disk, places[0], previous=slot.crc)
     assert recover(disk) == 0
     assert content_of(disk) == contents[0]
@@ -211,7 +212,7 @@ def test_lost_newest_slot_is_noticed():
     writer.commit(changed(writer.now, 1))
     writer.journal.checkpoint(writer.data)
     writer.append(changed(writer.now, 2))
-    journal_of(disk)[frames.SLOT_BYTES + 100] ^= 1
+    journal_of(disk)[slots.SLOT_BYTES + 100] ^= 1
     refused(disk, "is damaged at byte")
 
 
@@ -224,27 +225,27 @@ def test_what_is_no_journal_is_refused(content):
 
 def test_slots_of_two_journals_are_refused():
     disk, _, _ = crashed(page(1))
-    slot = frames.read_slots(MemoryFiles(disk).open(JOURNAL, "r"))
+    slot = slots.read_slots(MemoryFiles(disk).open(JOURNAL, "r"))
     slot.journal, slot.generation, slot.place = b"another!", 9, 1
-    journal_of(disk)[frames.SLOT_BYTES : frames.FRAMES_AT] = frames.pack_slot(slot)
+    journal_of(disk)[slots.SLOT_BYTES : slots.FRAMES_AT] = slots.pack_slot(slot)
     refused(disk, "belong to two journals")
 
 
 def reslot(disk, **fields):
     """Change the slot, and chain the first frame to it again."""
-    slot = frames.read_slots(MemoryFiles(disk).open(JOURNAL, "r"))
+    slot = slots.read_slots(MemoryFiles(disk).open(JOURNAL, "r"))
     for name, value in fields.items():
         setattr(slot, name, value)
-    journal_of(disk)[: frames.SLOT_BYTES] = frames.pack_slot(slot)
-    reframe(disk, frames.FRAMES_AT, previous=slot.crc)
+    journal_of(disk)[: slots.SLOT_BYTES] = slots.pack_slot(slot)
+    reframe(disk, slots.FRAMES_AT, previous=slot.crc)
 
 
 def reversion(disk, version):
     journal = journal_of(disk)
     struct.pack_into("<I", journal, 4, version)
-    crc = crc32c(bytes(journal[4 : frames.SLOT_BYTES]))
+    crc = crc32c(bytes(journal[4 : slots.SLOT_BYTES]))
     struct.pack_into("<I", journal, 0, crc)
-    reframe(disk, frames.FRAMES_AT, previous=crc)
+    reframe(disk, slots.FRAMES_AT, previous=crc)
 
 
 def test_version_of_the_future_is_refused():
@@ -264,9 +265,9 @@ def test_slot_with_too_many_witnesses_is_refused():
     disk, _, _ = crashed(page(1))
     journal = journal_of(disk)
     struct.pack_into("<I", journal, 64, 65)
-    crc = crc32c(bytes(journal[4 : frames.SLOT_BYTES]))
+    crc = crc32c(bytes(journal[4 : slots.SLOT_BYTES]))
     struct.pack_into("<I", journal, 0, crc)
-    reframe(disk, frames.FRAMES_AT, previous=crc)
+    reframe(disk, slots.FRAMES_AT, previous=crc)
     refused(disk, "makes no sense")
 
 
@@ -345,7 +346,7 @@ def test_runs_that_cannot_be_are_refused(runs):
 
 def test_run_past_the_old_end_must_be_new():
     disk, _, places = crashed(lambda content: content + bytes(range(200)))
-    numbers = frames.runs_of(bytes(journal_of(disk)[places[0] + 72 :][:32]))
+    numbers = runs_of(bytes(journal_of(disk)[places[0] + 72 :][:32]))
     assert numbers[2] == SIZE
     assert numbers[3] >> 32 == 1
     rerun(disk, places[0], *numbers[:3], numbers[3] & 0xFFFF_FFFF)
@@ -458,19 +459,17 @@ def test_readers_see_the_committed_state_or_are_told():
 def test_split_runs_cut_where_sectors_and_the_file_end():
     def cut(*pairs, old):
         flat = struct.pack(f"={len(pairs)}q", *pairs)
-        return list(struct.iter_unpack("=qq", frames.split_runs(flat, old)))
+        return list(struct.iter_unpack("=qq", split_runs(flat, old)))
 
     assert cut(0, 4096, old=4096) == [(0, 4096)]
     assert cut(100, 4096, old=9000) == [(100, 412), (512, 3684)]
     assert cut(4096, 8192, old=10_000) == [(4096, 5904), (10_000, 240), (10_240, 2048)]
     assert cut(100, 100, old=150) == [(100, 50), (150, 50)]
     assert cut(512, 100, 10_000, 100, old=600) == [(512, 88), (600, 12), (10_000, 100)]
-    assert frames.split_runs(b"", 5) == b""
+    assert split_runs(b"", 5) == b""
 
 
 def test_checksums_of_runs_are_of_sectors():
     table = struct.pack("<4Q", 0, 100, 512, 1024)
     data = os.urandom(1124)
-    assert frames.sums_of(table, data) == sector_checksums(data[:100]) + sector_checksums(
-        data[100:]
-    )
+    assert sums_of(table, data) == sector_checksums(data[:100]) + sector_checksums(data[100:])

@@ -9,8 +9,9 @@ import random
 import struct
 
 from mmapkit._journal import sector_checksums
-from mmapkit.durable import frames, recovery
+from mmapkit.durable import frames, recovery, redo
 from mmapkit.durable.journal import Commit, Journal, bytes_of
+from mmapkit.durable.runs import split_runs
 
 from .enumerator import FOLDER, Disk, MemoryFiles, State
 
@@ -50,7 +51,7 @@ class Writer:
                 else:
                     runs.append([start, len(new)])
         flat = [number for run in runs for number in run]
-        packed = frames.split_runs(struct.pack(f"={len(flat)}q", *flat), len(old))
+        packed = split_runs(struct.pack(f"={len(flat)}q", *flat), len(old))
         pairs = list(struct.iter_unpack("=qq", packed))
         payload = b"".join(content[offset : offset + length] for offset, length in pairs)
         before = b"".join(
@@ -291,7 +292,7 @@ def recovered_by_the_living(writer):
     writer.disk.note((content,))
     other = Journal.open(writer.files, JOURNAL, writer.data)
     assert not other.applied
-    recovery.redo(other, writer.data)
+    redo.redo(other, writer.data)
     writer.now, writer.journal = content, other
     assert bytes(writer.data.read(0, 1 << 20)) == content
     writer.commit(changed(content, 1, value=2))
@@ -304,7 +305,7 @@ def completed_by_the_living(writer):
     writer.append(content)
     other = Journal.open(writer.files, JOURNAL, writer.data)
     writer.disk.note((before, content))
-    recovery.redo(other, writer.data)
+    redo.redo(other, writer.data)
     writer.disk.note((before, content))
     other.sync()
     writer.disk.note((content,))

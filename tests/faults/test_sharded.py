@@ -29,6 +29,46 @@ def test_truncated_shard_is_named(tmp_path, rows):
     )
 
 
+@pytest.mark.parametrize("rows", [131072, 1000])
+def test_what_is_computed_of_a_truncated_shard_raises(tmp_path, rows):
+    victim.survive(
+        """
+        rows = int(args[1])
+        paths = [make(os.path.join(args[0], f"{n}.bin"), 8 * rows) for n in range(3)]
+        out = np.zeros(3 * rows)
+        calls = [
+            lambda s: s + 1,
+            lambda s: s == s,
+            lambda s: np.add(out, s, out=out),
+            lambda s: np.array(s),
+            lambda s: s.astype("f4"),
+            lambda s: 2.0 in s,
+            lambda s: (s[rows // 2 : -rows // 2].sum(), s[0 : rows + 1]),
+            lambda s: s.gather(np.arange(3 * rows)),
+            lambda s: [len(block) for block in s.blocks(rows=100, overlap=2)],
+            lambda s: mk.map_blocks(np.sum, s, workers=2),
+            lambda s: mk.map_blocks(np.copy, s, out),
+            lambda s: mk.map_blocks(np.copy, source, s, dtype="f8"),
+        ]
+        source = make(os.path.join(args[0], "source.bin"), 24 * rows)
+        for call in calls:
+            for run in (fault_of, lambda *a: fault_of(in_thread, *a)):
+                make(paths[1], 8 * rows)
+                s = mk.open_sharded(paths, "r+", dtype="f8")
+                cut(paths[1], 0)
+                fault = run(call, s)
+                assert fault.filename == paths[1], (fault.filename, call)
+                try:
+                    s.close(defer=True)
+                except MappingFault:
+                    pass
+                assert s.closed
+        """,
+        tmp_path,
+        rows,
+    )
+
+
 def test_nothing_leaks(tmp_path):
     victim.survive(
         """
@@ -38,6 +78,9 @@ def test_nothing_leaks(tmp_path):
             with mk.open_sharded(paths, dtype="f8") as s:
                 assert s.contiguous and np.asarray(s).sum() == 5 * 2 * PAGE
                 s.gather([0, 5000])
+                assert sum(map(len, s.blocks(rows=1000, overlap=10))) > len(s)
+                next(iter(mk.blocks(s)))
+                assert mk.map_blocks(len, s, workers=2) == [2 * PAGE] * 5
 
         once()
         gc.collect()

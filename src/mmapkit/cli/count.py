@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import mmapkit
 from mmapkit.cli.inputs import opened
 from mmapkit.cli.options import add_threads, parser_of
-from mmapkit.cli.output import FAILED, Output, complain, describe
+from mmapkit.cli.output import FAILED, Failures, Output
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this command
 if TYPE_CHECKING:
@@ -22,21 +22,18 @@ def main(arguments: Sequence[str]) -> int:
     """Count; 0, or 1 if there was an error."""
     options = _parser().parse_args(arguments)
     output = Output()
-    total = status = 0
+    failures = Failures(output)
+    total = 0
     for name in options.files:
-        try:
+        with failures:
             with opened(name) as text:
                 count = _count(text, options)
-        except OSError as error:
-            output.flush()
-            status = complain(describe(error), FAILED)
-            continue
-        total += count
-        _print(output, options, count, os.fsencode(name))
+            total += count
+            _print(output, options, count, os.fsencode(name))
     if len(options.files) > 1 and not options.json:
         output.write(b"%d total\n" % total)
     output.flush()
-    return status
+    return FAILED if failures.any else 0
 
 
 def _count(text: Mapping | bytes, options: argparse.Namespace) -> int:

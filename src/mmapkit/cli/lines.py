@@ -11,7 +11,7 @@ import mmapkit
 from mmapkit.cli.inputs import STDIN, opened
 from mmapkit.cli.options import parser_of
 from mmapkit.cli.output import Output, complain, describe
-from mmapkit.errors import FormatError
+from mmapkit.errors import FormatError, JournalError
 from mmapkit.mapping import Mapping
 
 __all__ = ["main"]
@@ -36,15 +36,15 @@ def main(arguments: Sequence[str]) -> int:
             chosen = lines[options.range]
             for line in [chosen] if isinstance(options.range, int) else chosen:
                 output.write(line)
+    except (OSError, JournalError) as error:
+        output.flush()
+        return complain(describe(error))
     except FormatError:
         name = f"{options.file}.lines"
         return complain(f"{name!r} is no index of lines, and is left as it is: use --no-index")
     except IndexError:
         message = f"there is no line {options.range} in {options.file!r}, which has {len(lines)}"
         return complain(message)
-    except OSError as error:
-        output.flush()
-        return complain(describe(error))
     output.flush()
     return 0
 

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmapkit.errors import JournalError
+
 TYPE_CHECKING = False  # importing typing would cost more than all of this
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Final, Self
 
-__all__ = ["FAILED", "Output", "OutputClosed", "OutputFailed", "complain", "describe"]
+__all__ = ["FAILED", "Failures", "Output", "OutputClosed", "OutputFailed", "complain", "describe"]
 
 FAILED: Final = 1
 
@@ -65,6 +67,35 @@ def _told() -> Iterator[None]:
         raise OutputFailed(describe(error)) from None
 
 
+class Failures:
+    """What is done with one of several files goes into a block: if it fails, that is told in one
+    line, and the others are still done.
+
+    Attributes
+    ----------
+    any : bool
+        Whether a block failed.
+    """
+
+    def __init__(self, output: Output) -> None:
+        """What was printed into `output` stands before what is told."""
+        self.any = False
+        self._output = output
+
+    def __enter__(self) -> Self:
+        """Begin with a file."""
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> bool:
+        """Tell what is wrong with the file; other errors go on."""
+        if not isinstance(error, OSError | JournalError):
+            return False
+        self.any = True
+        self._output.flush()
+        complain(describe(error))
+        return True
+
+
 def _draws_colours() -> bool:
     return os.environ.get("TERM") != "dumb"
 
@@ -75,7 +106,9 @@ def complain(message: str, status: int = FAILED) -> int:
     return status
 
 
-def describe(error: OSError) -> str:
+def describe(error: OSError | JournalError) -> str:
     """What is wrong, and with which file, in one line."""
+    if isinstance(error, JournalError):
+        return str(error)
     name = f": {error.filename!r}" if error.filename else ""
     return f"{error.strerror or error}{name}"

@@ -7,8 +7,7 @@ import os
 from collections.abc import Sequence
 
 from mmapkit.cli.options import parser_of
-from mmapkit.cli.output import Output, complain, describe
-from mmapkit.errors import JournalError
+from mmapkit.cli.output import Failures, Output
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this command
 if TYPE_CHECKING:
@@ -25,20 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     from mmapkit.durable.recovery import recover
 
     output = Output()
-    status = 0
+    failures = Failures(output)
     for name in options.files:
-        try:
+        with failures:
             count = recover(name, discard=options.discard, force=options.force)
-        except OSError as error:
-            output.flush()
-            status = complain(describe(error), REFUSED)
-        except JournalError as error:
-            output.flush()
-            status = complain(str(error), REFUSED)
-        else:
             output.write(b"%b: %b\n" % (os.fsencode(name), _told(count, options.discard)))
     output.flush()
-    return status
+    return REFUSED if failures.any else 0
 
 
 def _told(count: int, discarded: bool) -> bytes:

@@ -12,7 +12,7 @@ from operator import attrgetter
 import mmapkit
 from mmapkit.cli.inputs import opened
 from mmapkit.cli.options import add_threads, parser_of, positive
-from mmapkit.cli.output import Output, complain, describe
+from mmapkit.cli.output import Failures, Output, complain
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this command
 if TYPE_CHECKING:
@@ -44,17 +44,13 @@ def main(arguments: Sequence[str]) -> int:
         return complain(f"the pattern {options.pattern!r} is wrong: {error}", ERROR)
     output = Output()
     report = _report(options)(options, output)
-    found = failed = False
+    failures = Failures(output)
+    found = False
     for name in options.files:
-        try:
-            with opened(name) as text:
-                found |= report.file(os.fsencode(name), text, search.hits(text))
-        except OSError as error:
-            output.flush()
-            complain(describe(error))
-            failed = True
+        with failures, opened(name) as text:
+            found |= report.file(os.fsencode(name), text, search.hits(text))
     output.flush()
-    if failed:
+    if failures.any:
         return ERROR
     return FOUND if found else NOT_FOUND
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from mmapkit.cli.options import parser_of
-from mmapkit.cli.output import Output, complain, describe
+from mmapkit.cli.output import Failures, Output
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this command
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ __all__ = ["main"]
 
 NEEDS_RECOVERY: Final = 1
 WRONG: Final = 2
+# State of a file -> exit status, if not 0.
+STATUSES: Final = {"needs recovery": NEEDS_RECOVERY, "damaged": WRONG}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,21 +29,15 @@ def main(arguments: Sequence[str]) -> int:
     from mmapkit.durable.recovery import verify
 
     output = Output()
+    failures = Failures(output)
     status = 0
     for name in options.files:
-        try:
+        with failures:
             report = verify(name)
-        except OSError as error:
-            output.flush()
-            status = complain(describe(error), WRONG)
-            continue
-        _print(output, options, name, report)
-        if report.state == "damaged":
-            status = WRONG
-        elif report.state == "needs recovery":
-            status = max(status, NEEDS_RECOVERY)
+            _print(output, options, name, report)
+            status = max(status, STATUSES.get(report.state, 0))
     output.flush()
-    return status
+    return WRONG if failures.any else status
 
 
 def _print(output: Output, options: argparse.Namespace, name: str, report: Report) -> None:

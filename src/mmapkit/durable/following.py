@@ -9,6 +9,7 @@ import os
 
 from mmapkit.durable import frames
 from mmapkit.durable.journal import marks, require_same_file, slot_of
+from mmapkit.durable.slots import SLOT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = ["Following", "following"]
 
 
 # Up to where the second slot says which generation it begins.
-_HEADS_BYTES: Final = frames.SLOT_BYTES + frames.MARKER_BYTES
+_HEADS_BYTES: Final = SLOT_BYTES + frames.MARKER_BYTES
 
 
 class Following:
@@ -31,7 +32,7 @@ class Following:
     ----------
     file : File
         The journal, open for reading.
-    slot : frames.Slot
+    slot : slots.Slot
         What the generation began with, when it was last looked at.
     tail : frames.Tail
         Up to where it was applied then.

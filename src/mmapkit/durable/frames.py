@@ -1,4 +1,4 @@
-"""The bytes of a journal: slots, frames, markers. docs/journal.md describes them one by one.
+"""The frames and markers of a journal. docs/journal.md describes all of its bytes.
 
 Every check is a small function of its own, so that tests can show that each is needed.
 """
@@ -6,76 +6,50 @@ Every check is a small function of its own, so that tests can show that each is 
 from __future__ import annotations
 
 import struct
-import sys
 from functools import reduce
-from itertools import pairwise
 from operator import add, le, or_
 
-from mmapkit._journal import crc32c, sector_checksums
+from mmapkit._journal import crc32c
+from mmapkit.durable.runs import LENGTH, NEW, SECTOR_BYTES, pieces_in, runs_of
+from mmapkit.durable.slots import FRAMES_AT, MOST_OFFSET, same_journal
+from mmapkit.durable.window import Window
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any, Final, Protocol
+    from collections.abc import Iterator
+    from typing import Any, Final
 
-    from mmapkit._native import File
-
-    class AnyWindow(Protocol):
-        """What `Window` offers to those who read frames."""
-
-        end: int
-
-        def at(self, position: int, length: int) -> memoryview: ...
+    from mmapkit.durable.slots import Slot
+    from mmapkit.durable.window import AnyWindow
 
     Buffer = bytes | bytearray | memoryview
 
 __all__ = [
-    "FRAMES_AT",
-    "LENGTH",
+    "HEADER_BYTES",
     "MARKER_BYTES",
     "MOST_PAYLOAD_BYTES",
     "MOST_RUNS",
-    "NEW",
-    "SECTOR_BYTES",
     "Frame",
-    "Slot",
     "Tail",
-    "Window",
     "evidence_of",
-    "frame_bytes",
     "frames_from",
     "pack_frame",
     "pack_marker",
-    "pack_slot",
     "padded",
-    "plain_runs",
     "read_marker",
-    "read_slots",
-    "runs_of",
-    "split_runs",
+    "step_over",
     "tail_of",
 ]
 
-SECTOR_BYTES: Final = 512  # what a disk writes whole or not at all, at least
-SLOT_BYTES: Final = 4096
-FRAMES_AT: Final = 2 * SLOT_BYTES
-VERSION: Final = 1
 MOST_PAYLOAD_BYTES: Final = 4 << 20  # of one frame
 MOST_RUNS: Final = 4096  # of one frame
-MOST_WITNESSES: Final = 64
-MOST_OFFSET: Final = 1 << 63  # off_t
 
 LAST: Final = 1  # flag of a frame: the last one of its commit
-NEW: Final = 1 << 32  # flag of a run, beside its length: bytes that the file did not have before
-LENGTH: Final = NEW - 1  # the length of a run, without the flag
 
-SLOT_MAGIC: Final = b"mmapkitS"
 FRAME_MAGIC: Final = b"mmapkitF"
 MARKER_MAGIC: Final = b"mmapkitA"
 
-_SLOT: Final = struct.Struct("<II8s8sQQQQQII")
-_WITNESS: Final = struct.Struct("<QII")
 # crc, previous, magic, journal, generation, sequence, size after, applied, index, flags, run
 # count, bytes
 _FRAME: Final = struct.Struct("<II8s8sQQQQIIII")
@@ -85,219 +59,6 @@ _U32: Final = struct.Struct("<I")
 MARKER_BYTES: Final = 64
 HEADER_BYTES: Final = _FRAME.size
 _JOURNAL_AT: Final = 16  # where frames and markers name their journal
-
-
-# --- slots ----------------------------------------------------------------------------------------
-
-
-class Slot:
-    """What a generation begins with.
-
-    Attributes
-    ----------
-    place : int
-        Which of the two slots.
-    journal : bytes
-        8 random bytes that stay for the life of the journal.
-    generation : int
-        Counts checkpoints.
-    inode, birth_ns : int
-        Which data file it belongs to; 0 where the filesystem does not tell.
-    size : int
-        Bytes of the data file when the generation began.
-    sequence : int
-        Of the last commit before this generation.
-    witnesses : sequence of (offset, length, checksum)
-        Bytes of the data file that were durable when the generation began.
-    crc : int
-        The checksum of the slot, from which its frames are chained.
-    """
-
-    __slots__ = (
-        "birth_ns",
-        "crc",
-        "generation",
-        "inode",
-        "journal",
-        "place",
-        "sequence",
-        "size",
-        "witnesses",
-    )
-
-    def __init__(
-        self,
-        place: int,
-        journal: bytes,
-        generation: int,
-        inode: int,
-        birth_ns: int,
-        size: int,
-        sequence: int,
-        witnesses: Iterable[tuple[int, int, int]],
-        crc: int = 0,
-    ) -> None:
-        """Take what is in it."""
-        self.place = place
-        self.journal = journal
-        self.generation = generation
-        self.inode = inode
-        self.birth_ns = birth_ns
-        self.size = size
-        self.sequence = sequence
-        self.witnesses = tuple(witnesses)
-        self.crc = crc
-
-    @property
-    def offset(self) -> int:
-        """Where it lies in the journal."""
-        return self.place * SLOT_BYTES
-
-
-def pack_slot(slot: Slot) -> bytes:
-    """Return the bytes of a slot, and note its checksum."""
-    body = _SLOT.pack(
-        0, VERSION, SLOT_MAGIC, slot.journal, slot.generation, slot.inode, slot.birth_ns,
-        slot.size, slot.sequence, len(slot.witnesses), 0,
-    )[4:]  # fmt: skip
-    body += b"".join(_WITNESS.pack(*witness) for witness in slot.witnesses)
-    body += bytes(SLOT_BYTES - 4 - len(body))
-    slot.crc = crc32c(body)
-    return _U32.pack(slot.crc) + body
-
-
-def _unpack_slot(data: bytes, place: int) -> Slot | None:
-    """Return the slot in 4096 bytes, or None if there is no whole one."""
-    if len(data) < SLOT_BYTES:
-        return None
-    crc, version, magic, journal, generation, inode, birth_ns, size, sequence, count, _ = (
-        _SLOT.unpack_from(data)
-    )
-    if magic != SLOT_MAGIC or not slot_checksum_matches(data, crc):
-        return None
-    if not version_is_known(version):
-        raise JournalError(
-            f"a journal of version {version}, of which this mmapkit knows nothing: use a newer one"
-        )
-    if not slot_makes_sense(generation, size, count):
-        raise JournalError(f"the slot at byte {place * SLOT_BYTES} of the journal makes no sense")
-    witnesses = [_WITNESS.unpack_from(data, _SLOT.size + at * _WITNESS.size) for at in range(count)]
-    return Slot(place, journal, generation, inode, birth_ns, size, sequence, witnesses, crc)
-
-
-def read_slots(file: File) -> Slot | None:
-    """Return the slot that counts: of those that are whole, the one of the higher generation."""
-    data = file.read(0, FRAMES_AT)
-    found = [_unpack_slot(data[place * SLOT_BYTES :][:SLOT_BYTES], place) for place in (0, 1)]
-    whole = [slot for slot in found if slot is not None]
-    if len(whole) == 2 and not same_journal(whole[0].journal, whole[1].journal):
-        raise JournalError("the two slots belong to two journals")
-    return max(whole, key=lambda slot: slot.generation, default=None)
-
-
-def slot_checksum_matches(data: bytes, crc: int) -> bool:
-    return crc32c(memoryview(data)[4:SLOT_BYTES]) == crc
-
-
-def version_is_known(version: int) -> bool:
-    return version == VERSION
-
-
-def slot_makes_sense(generation: int, size: int, witness_count: int) -> bool:
-    return generation > 0 and size <= MOST_OFFSET and witness_count <= MOST_WITNESSES
-
-
-def same_journal(journal: bytes, wanted: bytes) -> bool:
-    return journal == wanted
-
-
-# --- runs -----------------------------------------------------------------------------------------
-
-
-def split_runs(runs: Buffer, old_size: int) -> bytes:
-    """Cut runs so that a journal can hold them.
-
-    Where one crosses the old end of the file; and after its first sector where it does not begin at
-    one, so that checksums are of whole sectors of the file, which disks do not tear.
-
-    Parameters
-    ----------
-    runs : buffer of int64 pairs
-        Offset in the file and length; ascending, not overlapping.
-    old_size : int
-        Bytes of the file before the commit.
-
-    Returns
-    -------
-    bytes
-        The same bytes of the file, as int64 pairs.
-    """
-    pairs = memoryview(runs).cast("B").cast("q")
-    count = len(pairs)
-    if not count:
-        return b""
-    end = pairs[count - 2] + pairs[count - 1]
-    if end <= old_size and not any(offset & 511 for offset in pairs[::2]):
-        return bytes(runs)
-    found: list[int] = []
-    for at in range(0, count, 2):
-        offset, length = pairs[at], pairs[at + 1]
-        cuts = {offset, offset + length}
-        for cut in (-(-offset // SECTOR_BYTES) * SECTOR_BYTES, old_size):
-            if offset < cut < offset + length:
-                cuts.add(cut)
-                # What follows the old end begins anew.
-                after = -(-cut // SECTOR_BYTES) * SECTOR_BYTES
-                if offset < after < offset + length:
-                    cuts.add(after)
-        ordered = sorted(cuts)
-        for first, last in pairwise(ordered):
-            found += (first, last - first)
-    return struct.pack(f"={len(found)}q", *found)
-
-
-def _little_endian(runs: bytes) -> bytes:
-    if sys.byteorder == "little":
-        return runs
-    from array import array
-
-    numbers = array("q", runs)
-    numbers.byteswap()
-    return numbers.tobytes()
-
-
-def table_of(runs: bytes, old_size: int) -> bytes:
-    """Return the run table of a frame: pairs as they are, with NEW above the lengths that are."""
-    pairs = memoryview(runs).cast("q")
-    count = len(pairs)
-    if not count or pairs[count - 2] < old_size:  # the last one is not new: none is
-        return _little_endian(runs)
-    return struct.pack(
-        f"<{count}q",
-        *(
-            value | NEW if at % 2 and pairs[at - 1] >= old_size else value
-            for at, value in enumerate(pairs)
-        ),
-    )
-
-
-def runs_of(table: Buffer) -> tuple[int, ...]:
-    """Return offset, length, offset, length, ... of a run table; NEW is set in some lengths."""
-    return struct.unpack(f"<{len(memoryview(table)) // 8}Q", table)
-
-
-def plain_runs(table: bytes) -> bytes:
-    """Return a run table as pairs of int64, without flags."""
-    numbers = runs_of(table)
-    if max(numbers[1::2]) < NEW and sys.byteorder == "little":
-        return table
-    plain = (number & LENGTH if at % 2 else number for at, number in enumerate(numbers))
-    return struct.pack(f"={len(numbers)}q", *plain)
-
-
-def pieces_in(length: int) -> int:
-    """How many checksums a run has: its pieces end where sectors of the file do."""
-    return (length + SECTOR_BYTES - 1) // SECTOR_BYTES
 
 
 # --- frames ---------------------------------------------------------------------------------------
@@ -334,6 +95,15 @@ class Tail:
         self.size = size
         self.applied = applied
         self.index = index
+
+    def step(self, length: int, chain: int, last: bool, sequence: int, size: int) -> None:
+        """Go behind a frame that is so long, and has the checksum `chain`."""
+        self.position += padded(length)
+        self.chain = chain
+        if last:
+            self.sequence, self.size, self.index = sequence, size, 0
+        else:
+            self.index += 1
 
     def move(self, other: Tail) -> None:
         """Go where another is."""
@@ -407,11 +177,6 @@ def padded(length: int) -> int:
     return (length + SECTOR_BYTES - 1) & -SECTOR_BYTES
 
 
-def frame_bytes(table_bytes: int, before_bytes: int, payload_bytes: int) -> int:
-    """What a frame takes of a journal."""
-    return padded(HEADER_BYTES + table_bytes + before_bytes + payload_bytes)
-
-
 _ZEROS: Final = bytes(SECTOR_BYTES)
 
 
@@ -456,47 +221,7 @@ def pack_frame(
     over = -length & (SECTOR_BYTES - 1)
     if over:
         parts.append(_ZEROS[:over])
-    tail.position += length + over
-    tail.chain = crc
-    if last:
-        tail.sequence = sequence
-        tail.size = size_after
-        tail.index = 0
-    else:
-        tail.index += 1
-
-
-class Window:
-    """Reads a file forward in big pieces, of which all bytes can be had without copying."""
-
-    LEAST: Final = 64 << 10
-    MOST: Final = 2 << 20
-
-    def __init__(self, file: File, end: int) -> None:
-        """Read no further than `end`."""
-        self.end = end
-        self._file = file
-        self._buffer = bytearray(self.LEAST)
-        self._view = memoryview(self._buffer)
-        self._start = 0
-        self._filled = 0
-        self._ahead = self.LEAST
-
-    def at(self, position: int, length: int) -> memoryview:
-        """Bytes of the file, fewer at its end; valid until the next call."""
-        begin = position - self._start
-        if begin < 0 or begin + length > self._filled:
-            wanted = min(max(length, self._ahead), max(self.end - position, 0))
-            if wanted > len(self._buffer):
-                self._buffer = bytearray(wanted)
-                self._view = memoryview(self._buffer)
-            self._start, begin = position, 0
-            self._filled = self._file.read_into(position, self._view[:wanted])
-            self._ahead = min(self._ahead * 4, self.MOST)
-        return self._view[begin : min(begin + length, self._filled)]
-
-    def close(self) -> None:
-        """Nothing: the file is the caller's."""
+    tail.step(length, crc, last, sequence, size_after)
 
 
 def frames_from(window: AnyWindow, slot: Slot, tail: Tail) -> Iterator[Frame]:
@@ -538,13 +263,8 @@ def frames_from(window: AnyWindow, slot: Slot, tail: Tail) -> Iterator[Frame]:
         before_bytes = _checked_runs(table, size_after, tail.size, length - table_end, position)
         payload_at = table_end + before_bytes
         last = bool(flags & LAST)
-        tail.position = position + padded(length)
-        tail.chain = crc
+        tail.step(length, crc, last, sequence, size_after)
         tail.applied = max(tail.applied, applied)
-        if last:
-            tail.sequence, tail.size, tail.index = sequence, size_after, 0
-        else:
-            tail.index += 1
         yield Frame(
             sequence, index, last, size_after, applied, table, bytes(whole[table_end:payload_at]),
             whole[payload_at:], position + payload_at,
@@ -722,23 +442,6 @@ def is_proof(applied: int, tail: Tail) -> bool:
     return applied > tail.sequence
 
 
-def sums_of(table: Buffer, data: Buffer) -> bytes:
-    """Return the checksums of all pieces of all runs, whose bytes lie one after the other."""
-    if len(table) == 16:  # one run
-        return sector_checksums(data)
-    numbers = runs_of(table)
-    lengths = [marked & LENGTH for marked in numbers[1::2]]
-    if not any(length % SECTOR_BYTES for length in lengths[:-1]):
-        return sector_checksums(data)
-    view = memoryview(data)
-    found = []
-    at = 0
-    for length in lengths:
-        found.append(sector_checksums(view[at : at + length]))
-        at += length
-    return b"".join(found)
-
-
 # --- at a glance ----------------------------------------------------------------------------------
 
 
@@ -759,11 +462,6 @@ def step_over(head: Buffer, slot: Slot, tail: Tail) -> bool:
         return False
     if length < HEADER_BYTES:
         return False
-    tail.position += padded(length)
-    tail.chain = crc
+    tail.step(length, crc, bool(flags & LAST), sequence, size)
     tail.applied = applied
-    if flags & LAST:
-        tail.sequence, tail.size, tail.index = sequence, size, 0
-    else:
-        tail.index += 1
     return True

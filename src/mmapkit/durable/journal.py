@@ -18,6 +18,16 @@ from __future__ import annotations
 
 from mmapkit._journal import crc32c
 from mmapkit.durable import frames
+from mmapkit.durable.runs import LENGTH, SECTOR_BYTES, pieces_in, runs_of, table_of
+from mmapkit.durable.slots import (
+    FRAMES_AT,
+    MOST_WITNESSES,
+    SLOT_BYTES,
+    Slot,
+    pack_slot,
+    read_slots,
+)
+from mmapkit.durable.window import Window
 from mmapkit.errors import JournalError
 
 TYPE_CHECKING = False
@@ -27,6 +37,7 @@ if TYPE_CHECKING:
 
     from mmapkit._native import File
     from mmapkit.durable.files import Files
+    from mmapkit.durable.window import AnyWindow
 
     Buffer = bytes | bytearray | memoryview
 
@@ -43,7 +54,7 @@ class Commit:
     Attributes
     ----------
     runs : bytes
-        int64 pairs (offset in the file, length), ascending, as `frames.split_runs()` returns them.
+        int64 pairs (offset in the file, length), ascending, as `runs.split_runs()` returns them.
     payload : buffer, or iterable of buffers
         The new bytes of the runs, one run's after the other's. What is large is handed over as an
         iterator of pieces of any length; they are used up by `Journal.append()`.
@@ -78,10 +89,10 @@ def bytes_of(commits: Iterable[Commit]) -> int:
     """Bytes of a journal that are enough for some commits; for `Journal.room`."""
     total = 0
     for commit in commits:
-        count = 2 + commit.payload_bytes // (frames.MOST_PAYLOAD_BYTES - frames.SECTOR_BYTES)
+        count = 2 + commit.payload_bytes // (frames.MOST_PAYLOAD_BYTES - SECTOR_BYTES)
         count += len(commit.runs) // (16 * frames.MOST_RUNS)
         total += commit.payload_bytes + len(commit.before) + len(commit.runs)
-        total += count * (frames.HEADER_BYTES + 16 + frames.SECTOR_BYTES)
+        total += count * (frames.HEADER_BYTES + 16 + SECTOR_BYTES)
     return total
 
 
@@ -112,9 +123,9 @@ class Entry:
         """Offset and length of each run."""
         found = []
         for table, _, _, _ in self.parts:
-            numbers = frames.runs_of(table)
+            numbers = runs_of(table)
             for offset, marked in zip(numbers[::2], numbers[1::2], strict=True):
-                found.append((offset, marked & frames.LENGTH))
+                found.append((offset, marked & LENGTH))
         return found
 
 
@@ -125,7 +136,7 @@ class Journal:
     ----------
     path : str
         Of the journal.
-    slot : frames.Slot
+    slot : slots.Slot
         What the generation began with.
     applied : bool
         Whether everything up to the tail has been applied to the data file, as far as is known.
@@ -135,7 +146,7 @@ class Journal:
         The journal itself.
     """
 
-    def __init__(self, files: Files, path: str, file: File, slot: frames.Slot) -> None:
+    def __init__(self, files: Files, path: str, file: File, slot: Slot) -> None:
         """Take an open file over; use `open_or_create()`."""
         self.path = path
         self.slot = slot
@@ -208,11 +219,11 @@ class Journal:
             _, inode, birth_ns = data.identity()
             size = data.size()
             witnesses = _witnesses(data, size, [])
-            slot = frames.Slot(0, files.random(8), 1, inode, birth_ns, size, 0, witnesses)
-            head = frames.pack_slot(slot)
+            slot = Slot(0, files.random(8), 1, inode, birth_ns, size, 0, witnesses)
+            head = pack_slot(slot)
             _fill(file, 0, first_bytes)
             file.write(0, head)
-            file.write(frames.FRAMES_AT, frames.pack_marker(slot, frames.tail_of(slot)))
+            file.write(FRAMES_AT, frames.pack_marker(slot, frames.tail_of(slot)))
             file.sync()
             file.close()
             files.replace(beside, path)
@@ -253,7 +264,7 @@ class Journal:
     @property
     def empty(self) -> bool:
         """True if there has been no commit since the generation began."""
-        return self._tail.position == frames.FRAMES_AT
+        return self._tail.position == FRAMES_AT
 
     @property
     def generation(self) -> int:
@@ -267,7 +278,7 @@ class Journal:
 
     def room(self, byte_count: int) -> bool:
         """Tell whether `bytes_of()` some commits fits without `extend()` or `checkpoint()`."""
-        return self._tail.position + byte_count + frames.SECTOR_BYTES <= self.capacity
+        return self._tail.position + byte_count + SECTOR_BYTES <= self.capacity
 
     # --- a commit ---------------------------------------------------------------------------
 
@@ -294,7 +305,7 @@ class Journal:
                 and len(commit.runs) <= 16 * frames.MOST_RUNS
                 and isinstance(commit.payload, (bytes, bytearray, memoryview))
             ):
-                table = frames.table_of(commit.runs, tail.size)
+                table = table_of(commit.runs, tail.size)
                 frames.pack_frame(
                     self.slot, tail, sequence, commit.size_after, self._applied_sequence, True,
                     table, commit.before, [commit.payload], commit.payload_bytes, parts,
@@ -320,7 +331,7 @@ class Journal:
         before = 0
         pieces = list(_portions(commit.runs, old_size))
         for number, (runs, payload_bytes, sums) in enumerate(pieces, 1):
-            table = frames.table_of(runs, old_size)
+            table = table_of(runs, old_size)
             frames.pack_frame(
                 self.slot, tail, sequence, commit.size_after, self._applied_sequence,
                 number == len(pieces), table, commit.before[before : before + 4 * sums],
@@ -375,7 +386,7 @@ class Journal:
         """Read what other processes appended; no other may be appending now.
 
         Follows a checkpoint, too: `generation` tells. `applied` says afterwards whether the tail is
-        marked; if not, somebody died before he had applied the last commits (`recovery.redo`), or
+        marked; if not, somebody died before he had applied the last commits (`redo.redo`), or
         even before he had appended all of them, which then counts for nothing.
 
         Raises
@@ -395,9 +406,7 @@ class Journal:
         """Read complete commits from the tail on, which moves behind them."""
         self.capacity = self.file.size()
         try:
-            found = list(
-                entries_from(frames.Window(self.file, self.capacity), self.slot, self._tail)
-            )
+            found = list(entries_from(Window(self.file, self.capacity), self.slot, self._tail))
         except JournalError as error:
             raise JournalError(f"{self.path!r}: {error}") from None
         for entry in found:
@@ -407,7 +416,7 @@ class Journal:
 
     def _read_other_slot(self) -> bytes:
         """What changes with a checkpoint: the head of the slot that does not count now."""
-        return self.file.read((1 - self.slot.place) * frames.SLOT_BYTES, 64)
+        return self.file.read((1 - self.slot.place) * SLOT_BYTES, 64)
 
     def _follow(self) -> None:
         slot = slot_of(self.file, self.path)
@@ -427,8 +436,8 @@ class Journal:
         OSError
             ENOSPC, for example; it is as long as it was then.
         """
-        wanted = max(2 * self.capacity, self._tail.position + byte_count + frames.SECTOR_BYTES)
-        wanted = -(-wanted // frames.SLOT_BYTES) * frames.SLOT_BYTES
+        wanted = max(2 * self.capacity, self._tail.position + byte_count + SECTOR_BYTES)
+        wanted = -(-wanted // SLOT_BYTES) * SLOT_BYTES
         try:
             _fill(self.file, self.capacity, wanted)
             self.file.sync()
@@ -448,11 +457,11 @@ class Journal:
         _, inode, birth_ns = data.identity()
         size = data.size()
         old = self.slot
-        slot = frames.Slot(
+        slot = Slot(
             1 - old.place, old.journal, old.generation + 1, inode, birth_ns, size,
             self._tail.sequence, _witnesses(data, size, self._recent),
         )  # fmt: skip
-        self.file.write(slot.offset, frames.pack_slot(slot))
+        self.file.write(slot.offset, pack_slot(slot))
         # Before the marker takes the place of the old generation's first frame.
         self.file.sync()
         self.slot = slot
@@ -465,10 +474,10 @@ class Journal:
 # --- pieces ---------------------------------------------------------------------------------------
 
 
-def slot_of(file: File, path: str) -> frames.Slot:
+def slot_of(file: File, path: str) -> Slot:
     """Return the slot that counts; JournalError, naming the journal, if there is none."""
     try:
-        slot = frames.read_slots(file)
+        slot = read_slots(file)
     except JournalError as error:
         raise JournalError(f"{path!r}: {error}") from None
     if slot is None:
@@ -476,7 +485,7 @@ def slot_of(file: File, path: str) -> frames.Slot:
     return slot
 
 
-def is_same_file(slot: frames.Slot, data: File) -> bool:
+def is_same_file(slot: Slot, data: File) -> bool:
     """Whether the data file is the one that the journal was made for."""
     _, inode, birth_ns = data.identity()
     if inode != slot.inode:
@@ -484,7 +493,7 @@ def is_same_file(slot: frames.Slot, data: File) -> bool:
     return birth_ns == slot.birth_ns or not birth_ns or not slot.birth_ns
 
 
-def require_same_file(slot: frames.Slot, data: File, path: str) -> None:
+def require_same_file(slot: Slot, data: File, path: str) -> None:
     """Raise JournalError if it is not."""
     if not is_same_file(slot, data):
         raise JournalError(
@@ -494,12 +503,12 @@ def require_same_file(slot: frames.Slot, data: File, path: str) -> None:
         )
 
 
-def marks(marker: tuple[int, bytes, int, int], slot: frames.Slot, tail: frames.Tail) -> bool:
+def marks(marker: tuple[int, bytes, int, int], slot: Slot, tail: frames.Tail) -> bool:
     """Whether a marker speaks of this tail."""
     return marker == (tail.chain, slot.journal, slot.generation, tail.sequence)
 
 
-def entries_from(window: frames.AnyWindow, slot: frames.Slot, tail: frames.Tail) -> Iterator[Entry]:
+def entries_from(window: AnyWindow, slot: Slot, tail: frames.Tail) -> Iterator[Entry]:
     """Read complete commits; `tail` is behind the last of them when there are no more."""
     ahead = tail.copy()
     entry = None
@@ -525,16 +534,13 @@ def _fill(file: File, start: int, end: int) -> None:
 def _witnesses(data: File, size: int, recent: Sequence[int]) -> list[tuple[int, int, int]]:
     """Choose what of the data file is to be looked at again: where the last commits wrote, and
     places spread evenly."""
-    spread = frames.MOST_WITNESSES - len(recent)
+    spread = MOST_WITNESSES - len(recent)
     last = max(size - 1, 0)
-    places = {place - place % frames.SECTOR_BYTES for place in recent}
-    places |= {
-        at * last // (spread - 1) // frames.SECTOR_BYTES * frames.SECTOR_BYTES
-        for at in range(spread)
-    }
+    places = {place - place % SECTOR_BYTES for place in recent}
+    places |= {at * last // (spread - 1) // SECTOR_BYTES * SECTOR_BYTES for at in range(spread)}
     found = []
     for place in sorted(places):
-        length = min(frames.SECTOR_BYTES, size - place)
+        length = min(SECTOR_BYTES, size - place)
         if length > 0:
             found.append((place, length, crc32c(data.read(place, length))))
     return found
@@ -551,7 +557,7 @@ def _portions(runs: bytes, old_size: int) -> Iterator[tuple[bytes, int, int]]:
         while length:
             room = frames.MOST_PAYLOAD_BYTES - size
             if length > room:
-                room -= room % frames.SECTOR_BYTES
+                room -= room % SECTOR_BYTES
             count = min(length, room)
             if not count or len(portion) == 2 * frames.MOST_RUNS:
                 yield struct.pack(f"={len(portion)}q", *portion), size, sums
@@ -560,7 +566,7 @@ def _portions(runs: bytes, old_size: int) -> Iterator[tuple[bytes, int, int]]:
             portion += (offset, count)
             size += count
             if offset < old_size:
-                sums += frames.pieces_in(count)
+                sums += pieces_in(count)
             offset += count
             length -= count
     yield struct.pack(f"={len(portion)}q", *portion), size, sums

@@ -27,6 +27,8 @@ from mmapkit.durable.files import SUFFIX, journal_path, temporary_path
 from mmapkit.durable.journal import entries_from
 from mmapkit.durable.locks import CHECKPOINT, Locks
 from mmapkit.durable.reading import file_of, open_file, reader_of
+from mmapkit.durable.runs import plain_runs
+from mmapkit.durable.window import Window
 from mmapkit.errors import JournalError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -173,11 +175,11 @@ def _apply(journal: Following, at: _Position, goal: int, copy: File) -> None:
     applied to the file, and no new generation begins."""
     assert at.slot is not None
     assert at.tail is not None
-    window = frames.Window(journal.file, goal)
+    window = Window(journal.file, goal)
     for entry in entries_from(window, at.slot, at.tail):
         for table, _, payload_at, length in entry.parts:
             payload = journal.file.read(payload_at, length)
-            copy.write_runs(frames.plain_runs(table), payload)
+            copy.write_runs(plain_runs(table), payload)
         at.size = entry.size_after
     if at.tail.position != goal:
         raise JournalError(

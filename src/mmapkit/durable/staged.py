@@ -7,8 +7,9 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from mmapkit._journal import copy_runs, sector_checksums_of
-from mmapkit.durable.frames import MOST_PAYLOAD_BYTES, split_runs
+from mmapkit.durable.frames import MOST_PAYLOAD_BYTES
 from mmapkit.durable.journal import Commit
+from mmapkit.durable.runs import split_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,6 +18,7 @@ the journal begins anew. Only then are the frames not needed any more.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import os
@@ -38,9 +39,11 @@ from mmapkit.durable.locks import (
     end_writing,
     try_alone,
 )
-from mmapkit.durable.recovery import become_alive, redo
+from mmapkit.durable.recovery import become_alive
+from mmapkit.durable.redo import redo
 from mmapkit.durable.staged import Staged
 from mmapkit.errors import UnsupportedError
+from mmapkit.pools import POLL_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,13 +133,14 @@ class Store:
         self._data = data
         self._locks = Locks(files.open(path, "r+"))
         self._journal: Journal | None = None
-        # Its lock may be taken again: collecting garbage may end a transaction anywhere.
-        self._turn = threading.Condition(threading.RLock())
-        # All of these are changed under `_turn`.
+        # May be taken again: collecting garbage may end a transaction anywhere.
+        self._lock = threading.RLock()
+        # All of these are changed under it.
+        self._bells: list[_thread.LockType] = []  # of threads that wait for a change
         self._owner: int | None = None  # the thread whose transaction is open
         self._token: object = None  # which transaction that is
         self._open_on: Mapping | None = None  # what that changes
-        self._wanting = 0  # threads that wait for their turn
+        self._wanting: set[int] = set()  # threads that wait for their turn
         self._writing = False  # this process has the writer lock
         self._waiting: list[Staged] = []  # for a leader, in the order in which they ended
         self._leading: list[Staged] = []  # what the leader is writing
@@ -167,7 +171,7 @@ class Store:
         """Raise BufferError if a transaction on this mapping is open: it is about to be closed."""
         if self.process != os.getpid():
             return
-        with self._turn:
+        with self._lock:
             staged = (*self._leading, *self._waiting)
             busy = self._open_on is mapping or any(each.base is mapping for each in staged)
         if busy:
@@ -227,7 +231,8 @@ class Store:
 
     def be_idle(self) -> None:
         """In a forked child: nobody else is there who could have begun anything."""
-        self._turn = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._bells = []
         self._owner = self._open_on = self._token = None
         self._writing = False
         self._waiting, self._leading = [], []
@@ -240,25 +245,29 @@ class Store:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         me = threading.get_ident()
+
+        def own() -> bool:
+            if self._owner is not None:
+                return False
+            self._owner, self._open_on, self._token = me, mapping, token
+            return True
+
+        if self._owner == me:
+            raise RuntimeError(
+                f"a transaction on {self.path!r} is open in this thread already: transactions do "
+                "not nest"
+            )
         try:
-            with self._turn:
-                if self._owner == me:
-                    raise RuntimeError(
-                        f"a transaction on {self.path!r} is open in this thread already: "
-                        "transactions do not nest"
+            self._wanting.add(me)
+            try:
+                if not self._wait_until(own, timeout):
+                    raise TimeoutError(
+                        errno.ETIMEDOUT,
+                        f"another thread of this process had a transaction open for {timeout} s",
+                        self.path,
                     )
-                self._wanting += 1
-                try:
-                    if not self._turn.wait_for(lambda: self._owner is None, timeout):
-                        raise TimeoutError(
-                            errno.ETIMEDOUT,
-                            f"another thread of this process had a transaction open for {timeout} "
-                            "s",
-                            self.path,
-                        )
-                    self._owner, self._open_on, self._token = me, mapping, token
-                finally:
-                    self._wanting -= 1
+            finally:
+                self._wanting.discard(me)
             self._require_healthy()
             self._take_writer_lock(deadline)
         except BaseException:
@@ -276,10 +285,38 @@ class Store:
             self._writing = True
             self._catch_up()
 
+    def _wait_until(self, attempt: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Attempt something, with the lock, after each change until it succeeds; tell whether it
+        did.
+
+        This is no threading.Condition, which Ctrl-C may leave without the lock, or with it for
+        ever. It looks every now and then: who was to ring may have been interrupted, and on Windows
+        Ctrl-C does not wake who waits.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        bell: _thread.LockType | None = None
+        while True:
+            with self._lock:
+                if bell in self._bells:  # nobody rang
+                    self._bells.remove(bell)
+                if attempt():
+                    return True
+                bell = _thread.allocate_lock()
+                bell.acquire()
+                self._bells.append(bell)
+            left = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
+            if left <= 0:
+                return False
+            bell.acquire(True, left)
+
+    def _ring(self) -> None:
+        """Something has changed; with the lock."""
+        while self._bells:
+            self._bells.pop().release()
+
     def _wait_for_leader(self) -> None:
         """Only the owner calls this: nobody stages anything meanwhile."""
-        with self._turn:
-            self._turn.wait_for(lambda: not self._waiting and not self._leading)
+        self._wait_until(lambda: not self._waiting and not self._leading)
 
     def _give_back_writer_lock(self) -> None:
         try:
@@ -293,10 +330,10 @@ class Store:
     def end(self, token: object) -> None:
         """The transaction that began with this token is over, if it is the open one; the next
         thread may begin."""
-        with self._turn:
+        with self._lock:
             if self._token is token:
                 self._owner = self._open_on = self._token = None
-                self._turn.notify_all()
+                self._ring()
             self._give_back_if_idle()
 
     def _give_back_if_idle(self) -> None:
@@ -378,7 +415,7 @@ class Store:
     def show_pending(self, view: Mapping) -> int:
         """Store into a new private view what has been staged on top of the file, in order; return
         what `commit()` wants to know: how many commits had failed until now."""
-        with self._turn:
+        with self._lock:
             for staged in (*self._leading, *self._waiting):
                 staged.show(view)
             return self._failures
@@ -406,24 +443,24 @@ class Store:
             error = None  # its traceback would keep this frame, and all that it has, alive
 
     def _line_up(self, staged: Staged, seen: int) -> None:
-        with self._turn:
+        with self._lock:
             if seen != self._failures:
                 raise _canceled(self.path)
             self._waiting.append(staged)
             if staged.whole and staged.size_after == staged.size_before and self._wanting:
                 staged.released = True
                 self._owner = self._open_on = self._token = None
-                self._turn.notify_all()
+                self._ring()
 
     def _withdraw(self, staged: Staged) -> None:
         """Its thread was interrupted: it is not to be written, unless somebody is at it already;
         then wait for him."""
-        with self._turn:
+        with self._lock:
             if staged in self._waiting:
                 self._cancel_from(self._waiting.index(staged))
         while not staged.settled and staged in self._leading:
-            with contextlib.suppress(BaseException), self._turn:  # it has been heard once
-                self._turn.wait_for(lambda: staged.settled)
+            with contextlib.suppress(BaseException):  # it has been heard once
+                self._wait_until(lambda: staged.settled)
 
     def _cancel_from(self, place: int, failed: Sequence[Staged] = ()) -> None:
         """Fail what waits from a place on: each has seen the changes of those before it, and of
@@ -434,7 +471,7 @@ class Store:
         del self._waiting[place:]
         if any(staged.released for staged in (*failed, *canceled)):
             self._failures += 1
-        self._turn.notify_all()
+        self._ring()
 
     def _allocate(self, staged: Staged) -> None:
         """Have blocks for all that is going to be written: afterwards nobody could be told."""
@@ -457,12 +494,18 @@ class Store:
         """Wait until it is written, or write it together with all that is waiting."""
         batch: list[Staged] = []
         error: BaseException | None = None
+
+        def written_or_leading() -> bool:
+            nonlocal batch
+            if staged.settled or self._leading:
+                return staged.settled
+            batch, self._leading, self._waiting = self._waiting, self._waiting, []
+            return True
+
         try:
-            with self._turn:
-                self._turn.wait_for(lambda: staged.settled or not self._leading)
-                if staged.settled:
-                    return
-                batch, self._leading, self._waiting = self._waiting, self._waiting, []
+            self._wait_until(written_or_leading)
+            if staged.settled:
+                return
             self._write(batch, timeout)
         except BaseException as caught:
             error = caught
@@ -478,7 +521,7 @@ class Store:
 
     def _finish(self, batch: list[Staged], error: BaseException | None) -> None:
         """Tell all what became of it, and let the next one lead."""
-        with self._turn:
+        with self._lock:
             for staged in batch:
                 if not staged.settled:
                     staged.settle(error)
@@ -487,7 +530,7 @@ class Store:
                 self._cancel_from(0, failed)
             self._leading = []
             self._give_back_if_idle()
-            self._turn.notify_all()
+            self._ring()
 
     def _write(self, batch: list[Staged], timeout: float | None) -> None:
         """Steps 3 to 7 of the module's text."""
@@ -521,7 +564,7 @@ class Store:
         except BaseException:
             self._completed(journal.undo_append)
             raise
-        # Ctrl-C comes too late from here on: it is heard when all of this is done. Python hears it
+        # Ctrl-C comes too late from here on: it is told when all of this is done. Python hears it
         # at calls, so none stands outside of `try`.
         interrupted = None
         attempts = ATTEMPTS
@@ -531,10 +574,12 @@ class Store:
             lambda: self._apply(batch),
             journal.sync,
         ]
-        while left:
+        while True:
             try:
-                left[-1]()
-                left.pop()
+                while left:  # within `try`: it is heard where a loop goes back, too
+                    left[-1]()
+                    left.pop()
+                break
             except OSError:
                 raise
             except BaseException as error:

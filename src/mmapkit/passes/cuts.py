@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from mmapkit.mapping import Mapping
 
-__all__ = ["STEP_BYTES", "Cuts", "Lie"]
+__all__ = ["STEP_BYTES", "Cuts", "Lie", "Steps"]
 
 # What is brought into memory at once: blocks that are smaller come in groups. Measured: from 4 MiB
 # on, starting a step costs nothing beside the copying.
@@ -55,14 +55,38 @@ class Lie:
         return self.start + first * self.pitch, self.start + (last - 1) * self.pitch + self.width
 
 
-class Cuts:
+class Steps:
     """A pass's rows cut into blocks, and blocks grouped into steps.
+
+    Attributes
+    ----------
+    count, block_count, step_count : int
+        How many rows, blocks and steps there are.
+    """
+
+    __slots__ = ("block_count", "count", "step_count")
+
+    count: int
+    block_count: int
+    step_count: int
+
+    def blocks(self, step: int) -> Iterator[tuple[int, int]]:
+        """First row, and one past the last, of each block of a step."""
+        raise NotImplementedError
+
+    def rows(self, step: int) -> tuple[int, int]:
+        """First row, and one past the last, of a step."""
+        raise NotImplementedError
+
+
+class Cuts(Steps):
+    """The steps of rows that lie in one file.
 
     Block k begins at row ``k * (length - overlap)`` and has `length` rows, the last one what is
     left. Nothing but numbers, so that a pass may have any count of blocks.
     """
 
-    __slots__ = ("block_count", "count", "length", "per_step", "step_count", "stride")
+    __slots__ = ("length", "per_step", "stride")
 
     def __init__(self, count: int, length: int, overlap: int, pitch: int) -> None:
         """Cut `count` rows, `pitch` bytes apart."""

@@ -8,10 +8,9 @@ import operator
 import os
 import pickle
 import signal
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import TYPE_CHECKING, Any, Final
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,12 @@ from mmapkit.mapping import Mapping
 from mmapkit.passes.places import Loaded, Place
 from mmapkit.passes.progress import Report, progress_for
 from mmapkit.passes.sources import Plan, plan_of
-from mmapkit.pools import POLL_S, full_pool
+from mmapkit.pools import POLL_S, Pool, Task
+from mmapkit.sharded import ShardedArray
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from mmapkit.mapping import type_of_file
 
 __all__ = ["map_blocks"]
@@ -37,8 +39,8 @@ WAITING: Final = 1
 
 def map_blocks(
     fn: Callable[[Any], Any],
-    source: type_of_file | Mapping | MappedArray,
-    out: npt.NDArray[Any] | MappedArray | None = None,
+    source: type_of_file | Mapping | MappedArray | ShardedArray,
+    out: npt.NDArray[Any] | MappedArray | ShardedArray | None = None,
     *,
     workers: int | None = None,
     nbytes: int = WORKER_BLOCK_BYTES,
@@ -60,7 +62,7 @@ def map_blocks(
         can import.
     source, how, rows, drop_behind, dtype, row_shape, offset
         As for `blocks()`.
-    out : ndarray or MappedArray, optional
+    out : ndarray, MappedArray or ShardedArray, optional
         Of the same length as the source along the first axis; ``fn(block)`` is stored into
         ``out[i:j]``, where the block is ``source[i:j]``. It may be the source itself, whose blocks
         are then replaced one by one; otherwise it must not share memory with it.
@@ -70,8 +72,8 @@ def map_blocks(
         Bytes of a block.
     processes : bool
         Use processes, for functions that hold the GIL. Sources are opened again by name in each;
-        results are sent back, but for an `out` that is a MappedArray with a path and mode
-        ``"r+"`` or ``"w+"``: workers store into that one themselves.
+        results are sent back, but for an `out` in files with a path and mode ``"r+"`` or
+        ``"w+"``: workers store into that one themselves.
     progress : bool or callable
         True shows a bar on stderr with rich (``pip install 'mmapkit[cli]'``), lines without it. A
         callable gets (bytes done, bytes in all) after each step.
@@ -133,17 +135,19 @@ class _Job:
 
     def __init__(self, fn: Callable[[Any], Any], plan: Plan, out: Any) -> None:
         self.fn, self.plan, self.out = fn, plan, out
-        self.stop = threading.Event()
+        self.stopped = False
         if out is None:
             return
-        if not isinstance(out, (np.ndarray, MappedArray)):
-            raise TypeError(f"out must be an ndarray or a MappedArray, not {type(out).__name__}")
-        if out.ndim == 0 or out.shape[0] != plan.lie.count:
+        if not isinstance(out, (np.ndarray, MappedArray, ShardedArray)):
+            raise TypeError(
+                f"out must be an ndarray, a MappedArray or a ShardedArray, not {type(out).__name__}"
+            )
+        if out.ndim == 0 or out.shape[0] != plan.cuts.count:
             raise ValueError(
                 f"out has shape {out.shape}: its first axis must be as long as the source's, "
-                f"{plan.lie.count}"
+                f"{plan.cuts.count}"
             )
-        if isinstance(out, MappedArray):
+        if not isinstance(out, np.ndarray):
             out._require_writable()
         elif not out.flags.writeable:
             raise ValueError("out is read-only")
@@ -153,7 +157,7 @@ class _Job:
         results = []
         ranges = self.plan.cuts.blocks(step)
         for (first, last), block in zip(ranges, place.blocks(step, loaded), strict=True):
-            if self.stop.is_set():
+            if self.stopped:
                 break
             try:
                 with loaded.mapping.guard():
@@ -163,13 +167,13 @@ class _Job:
                     else:
                         self.store(first, last, result)
             except BaseException as error:
-                self.stop.set()  # at once: another worker may be between two blocks
+                self.stopped = True  # at once: another worker may be between two blocks
                 error.add_note(f"in block [{first}, {last}) of map_blocks()")
                 raise
             finally:
                 del block
-        if isinstance(self.out, MappedArray):
-            self._let_go(*self.plan.cuts.rows(step))
+        for array, first, last in _parts_of(self.out, *self.plan.cuts.rows(step)):
+            _let_go(array, first, last)
         return results
 
     def store(self, first: int, last: int, result: Any) -> None:
@@ -183,48 +187,81 @@ class _Job:
             )
         self.out[first:last] = found
 
-    def _let_go(self, first: int, last: int) -> None:
-        """Have stored rows written, and take them out of this process: memory stays bounded."""
-        mapping, layout = self.out.mapping, self.out._layout
-        if mapping.backend != "map" or mapping.mode == "c" or layout.order == "F" or layout.strides:
-            return
-        pitch = layout.nbytes // max(1, layout.shape[0])
-        where = layout.offset + first * pitch, (last - first) * pitch
-        mapping.flush(*where, level="async")
-        with contextlib.suppress(OSError):  # not everywhere
-            mapping.advise("dontneed", *where)
+
+def _parts_of(out: Any, first: int, last: int) -> list[tuple[MappedArray, int, int]]:
+    """Return the arrays in files that hold rows of what `out` is, and the rows there."""
+    if isinstance(out, ShardedArray):
+        return [(shard, rows.start, rows.stop) for shard, rows, _ in out._cut(slice(first, last))]
+    return [(out, first, last)] if isinstance(out, MappedArray) else []
+
+
+def _let_go(array: MappedArray, first: int, last: int) -> None:
+    """Have stored rows written, and take them out of this process: memory stays bounded."""
+    mapping, layout = array.mapping, array._layout
+    if mapping.backend != "map" or mapping.mode == "c" or layout.order == "F" or layout.strides:
+        return
+    pitch = layout.nbytes // max(1, layout.shape[0])
+    where = layout.offset + first * pitch, (last - first) * pitch
+    mapping.flush(*where, level="async")
+    with contextlib.suppress(OSError):  # not everywhere
+        mapping.advise("dontneed", *where)
+
+
+class _Worked(Protocol):
+    """A step that somebody works on: a Task, or a process's Future."""
+
+    def result(self) -> list[Any]: ...
+
+
+# Has a step, which is cold or not, worked on; at its end the callable is called with something.
+_Begin = Callable[[int, bool, Callable[[Any], object]], _Worked]
 
 
 def _drive(
     job: _Job,
     place: Place,
     limit: int,
-    submit: Callable[[int, bool], Future[list[Any]]],
+    begin: _Begin,
     finish: Callable[[int, list[Any]], None],
     report: Callable[[int], object],
 ) -> None:
     """Keep so many steps in flight, and take their results as they come."""
-    flying: dict[int, Future[list[Any]]] = {}
+    flying: dict[int, _Worked] = {}
+    ended: SimpleQueue[int] = SimpleQueue()
     steps = iter(range(job.plan.cuts.step_count))
     done_rows = 0
     while True:
         while len(flying) < limit and (step := next(steps, None)) is not None:
-            flying[step] = submit(step, place.scout(step))
+            tell = functools.partial(_note, ended, step)
+            flying[step] = begin(step, place.scout(step), tell)
         if not flying:
             return
-        wait(flying.values(), POLL_S, FIRST_COMPLETED)
         # In order, so that of many errors the first block's is the one that is raised.
-        for step in [step for step, future in flying.items() if future.done()]:
-            future = flying.pop(step)
+        for step in sorted(_noted(ended)):
+            worked = flying.pop(step)
             try:
-                finish(step, future.result())
+                finish(step, worked.result())
             finally:
                 # Its error would hold this frame with it, and the frames below that the blocks,
                 # until the garbage collector broke the cycle.
-                del future
+                del worked
             first, last = job.plan.cuts.rows(step)
             done_rows += last - first
-            report(done_rows * job.plan.lie.width)
+            report(done_rows * job.plan.width)
+
+
+def _note(ended: SimpleQueue[int], step: int, _: object) -> None:
+    ended.put(step)
+
+
+def _noted(ended: SimpleQueue[int]) -> list[int]:
+    """Wait for a while until something has ended; give all that has."""
+    found = []
+    with contextlib.suppress(Empty):
+        found.append(ended.get(timeout=POLL_S))
+        while True:
+            found.append(ended.get_nowait())
+    return found
 
 
 def _do(
@@ -251,52 +288,58 @@ def _in_threads(
     with contextlib.closing(job.plan.begin()) as place:
 
         def run(step: int, cold: bool) -> list[Any]:
-            if job.stop.is_set():
+            if job.stopped:
                 return []
             try:
                 return _do(job, place, step, cold, place.leave)
             except BaseException:
-                job.stop.set()  # before this worker takes the next step: loading may have failed
+                job.stopped = True  # before the next step is begun: loading may have failed
                 raise
 
-        with full_pool(count, "mmapkit-map") as executor:
+        with Pool(count, "mmapkit-map") as pool:
+
+            def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Task:
+                task = Task(run, step, cold, tell=tell)
+                pool.start(task)
+                return task
+
             try:
-                _drive(
-                    job,
-                    place,
-                    count + WAITING,
-                    lambda step, cold: executor.submit(run, step, cold),
-                    results.__setitem__,
-                    report,
-                )
+                _drive(job, place, count + WAITING, begin, results.__setitem__, report)
             except BaseException:
-                job.stop.set()
-                executor.shutdown(wait=False, cancel_futures=True)
+                job.stopped = True
                 raise
 
 
 # --- processes ------------------------------------------------------------------------------------
 
 
+def _mappings_of(array: Any) -> list[Mapping]:
+    """Return the mappings that a source or `out` is over."""
+    if isinstance(array, ShardedArray):
+        return [shard.mapping for shard in array.shards]
+    if isinstance(array, MappedArray):
+        return [array.mapping]
+    return [array] if isinstance(array, Mapping) else []
+
+
 def _stores_itself(out: Any) -> bool:
     """Whether workers in other processes reach what `out` is."""
-    return (
-        isinstance(out, MappedArray)
-        and out.path is not None
-        and out.mode != "c"
-        and out.mapping.backend == "map"
+    mappings = _mappings_of(out)
+    return bool(mappings) and all(
+        mapping.path is not None and mapping.mode != "c" and mapping.backend == "map"
+        for mapping in mappings
     )
 
 
 def _payload(fn: Any, source: Any, out: Any, asked: tuple[Any, ...]) -> bytes:
-    mapping = source if isinstance(source, Mapping) else getattr(source, "mapping", None)
-    if isinstance(mapping, Mapping) and (mapping.mode == "c" or mapping.path is None):
+    mappings = _mappings_of(source)
+    if any(mapping.mode == "c" or mapping.path is None for mapping in mappings):
         raise ValueError(
             "processes=True opens the source again by name: this one has changes of its own or "
             "none that others could open"
         )
-    if mapping is None and not isinstance(source, (str, bytes, os.PathLike)):
-        raise TypeError("processes=True takes a path, a Mapping or a MappedArray")
+    if not mappings and not isinstance(source, (str, bytes, os.PathLike)):
+        raise TypeError("processes=True takes a path, a Mapping, a MappedArray or a ShardedArray")
     if isinstance(source, (str, bytes, os.PathLike)):
         source = os.path.abspath(os.fspath(source))
     try:
@@ -341,6 +384,11 @@ def _in_processes(
 
     with contextlib.closing(job.plan.begin()) as place:
 
+        def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Future[list[Any]]:
+            future = executor.submit(_run_in_worker, step, cold)
+            future.add_done_callback(tell)
+            return future
+
         def finish(step: int, found: list[Any]) -> None:
             if store:
                 for (first, last), result in zip(job.plan.cuts.blocks(step), found, strict=True):
@@ -350,14 +398,7 @@ def _in_processes(
             place.passed(step)
 
         try:
-            _drive(
-                job,
-                place,
-                count + WAITING,
-                lambda step, cold: executor.submit(_run_in_worker, step, cold),
-                finish,
-                report,
-            )
+            _drive(job, place, count + WAITING, begin, finish, report)
         except BaseException:
             _end(executor)
             raise

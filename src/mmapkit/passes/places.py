@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InFile",
     "Loaded",
+    "OfFile",
     "Place",
     "Whole",
     "advise_sequential",
@@ -72,8 +73,43 @@ class Loaded:
 class Place:
     """What a pass takes its steps from; steps may be loaded and left by any thread.
 
-    In this order for each step: `scout` (steps in order), `load`, `leave`; `close` at the end. The
-    page cache is left in order, so that a folio that two steps share goes with the second.
+    In this order for each step: `scout` (steps in order), `load`, `leave`; `close` at the end.
+    """
+
+    def scout(self, step: int) -> bool:
+        """Look at what is resident of a step, and tell whether it has to be read."""
+        raise NotImplementedError
+
+    def load(self, step: int, cold: bool) -> Loaded:
+        """Bring a step in, and wait until it is there."""
+        raise NotImplementedError
+
+    def blocks(self, step: int, loaded: Loaded) -> Iterator[Any]:
+        """Iterate over a step's blocks; raises MappingFault when bytes were lost meanwhile."""
+        raise NotImplementedError
+
+    def leave(self, step: int, loaded: Loaded) -> None:
+        """Let a step go; raises MappingFault if its bytes were lost meanwhile."""
+        self.release(step, loaded)
+        self.passed(step)
+
+    def release(self, step: int, loaded: Loaded) -> None:
+        """Take a step out of this process's memory; the page cache keeps it."""
+        raise NotImplementedError
+
+    def passed(self, step: int) -> None:
+        """Take what a step read in out of the page cache, once all before it has gone, too."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let everything go; after this nothing is loaded any more."""
+        raise NotImplementedError
+
+
+class OfFile(Place):
+    """Steps of one file.
+
+    The page cache is left in order, so that a folio that two steps share goes with the second.
     """
 
     def __init__(self, lie: Lie, cuts: Cuts, traces: Traces | None, drop_behind: bool) -> None:
@@ -102,15 +138,6 @@ class Place:
         with self._lock:
             return self._traces is not None and self._traces.scout(*self.span(step))
 
-    def load(self, step: int, cold: bool) -> Loaded:
-        """Bring a step in, and wait until it is there."""
-        raise NotImplementedError
-
-    def leave(self, step: int, loaded: Loaded) -> None:
-        """Let a step go; raises MappingFault if its bytes were lost meanwhile."""
-        self.release(step, loaded)
-        self.passed(step)
-
     def passed(self, step: int) -> None:
         """Take what a step read in out of the page cache, once all before it has gone, too."""
         if self._traces is None:
@@ -132,10 +159,6 @@ class Place:
             if loaded.mapping.faulted:
                 loaded.mapping.check()
 
-    def release(self, step: int, loaded: Loaded) -> None:
-        """Take a step out of this process's memory; the page cache keeps it."""
-        raise NotImplementedError
-
     def _evict(self, upto: int | None) -> None:
         """Take out of the page cache what the pass brought in."""
         assert self._traces is not None
@@ -153,7 +176,7 @@ class Place:
                 self._evict(None)
 
 
-class Whole(Place):
+class Whole(OfFile):
     """Steps of a mapping that is there already."""
 
     def __init__(
@@ -218,7 +241,7 @@ class Whole(Place):
             super().close()
 
 
-class InFile(Place):
+class InFile(OfFile):
     """Steps of a file, one window at a time: mapped, or read into buffers."""
 
     def __init__(

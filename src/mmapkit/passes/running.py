@@ -6,34 +6,29 @@ import atexit
 import contextlib
 import weakref
 
-from mmapkit.pools import full_pool, result_of
+from mmapkit.pools import Pool, Task
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from concurrent.futures import Future, ThreadPoolExecutor
     from types import TracebackType
-    from typing import Any, Final, Self
+    from typing import Any, Self
 
     from mmapkit.passes.choice import Choice
-    from mmapkit.passes.cuts import Cuts
+    from mmapkit.passes.cuts import Steps
     from mmapkit.passes.places import Loaded, Place
 
 __all__ = ["Blocks"]
-
-# Who ends a pass waits so long for the step that is being brought in: together with how often
-# Ctrl-C is looked for, less than a user would notice.
-PATIENCE_S: Final = 0.04
 
 
 class Blocks:
     """The blocks of a pass, to iterate over; each iteration is a pass of its own.
 
-    Made by `mmapkit.blocks()`, `Mapping.blocks()` and `MappedArray.blocks()`. `len()` is the number
-    of blocks. A pass that is not carried to its end gives its memory, its mappings and descriptors
-    back when its iterator is collected, or, as a context manager, at the end of the block. After
-    Ctrl-C it does not wait for a file that is slow to come: what is being read into goes as soon as
-    the reading has ended.
+    Made by `mmapkit.blocks()` and the `blocks()` of Mapping, MappedArray and ShardedArray. `len()`
+    is the number of blocks. A pass that is not carried to its end gives its memory, its mappings
+    and descriptors back when its iterator is collected, or, as a context manager, at the end of the
+    block. After Ctrl-C it does not wait for a file that is slow to come: what is being read into
+    goes as soon as the reading has ended.
 
     Attributes
     ----------
@@ -42,14 +37,14 @@ class Blocks:
     """
 
     def __init__(
-        self, cuts: Cuts, total_bytes: int, choice: Choice, begin: Callable[[], Place]
+        self, cuts: Steps, total_bytes: int, choice: Choice, begin: Callable[[], Place]
     ) -> None:
         """Promise the blocks; `begin()` opens what a pass needs."""
         self._cuts = cuts
         self._choice = choice
         self._begin = begin
         self._running: weakref.WeakSet[Generator[Any]] = weakref.WeakSet()
-        self._leaving: list[Future[None]] = []
+        self._leaving: list[Task] = []
         self.total_bytes = total_bytes
 
     @property
@@ -82,7 +77,7 @@ class Blocks:
         """End the passes that are under way; the blocks that were handed out stay valid."""
         self._end()
         while self._leaving:
-            result_of(self._leaving.pop())
+            self._leaving.pop().result()
 
     def _end(self) -> None:
         """Do so, without waiting for steps that are slow to come."""
@@ -117,7 +112,7 @@ def _end_all() -> None:
             running.close()
 
 
-def _run(cuts: Cuts, begin: Callable[[], Place], leaving: list[Future[None]]) -> Generator[Any]:
+def _run(cuts: Steps, begin: Callable[[], Place], leaving: list[Task]) -> Generator[Any]:
     if cuts.step_count > 1:
         yield from _run_ahead(cuts, begin(), leaving)
     elif cuts.step_count == 1:  # not worth a thread
@@ -127,7 +122,7 @@ def _run(cuts: Cuts, begin: Callable[[], Place], leaving: list[Future[None]]) ->
             place.leave(0, loaded)
 
 
-def _run_ahead(cuts: Cuts, place: Place, leaving: list[Future[None]]) -> Generator[Any]:
+def _run_ahead(cuts: Steps, place: Place, leaving: list[Task]) -> Generator[Any]:
     def advance(step: int) -> None:
         """Leave what the consumer has moved on from, and then load: so memory is bounded."""
         if step >= 2:
@@ -144,38 +139,27 @@ def _run_ahead(cuts: Cuts, place: Place, leaving: list[Future[None]]) -> Generat
         place.close()
 
     held: dict[int, Loaded] = {}
-    coming: list[Future[None]] = []  # popped, so that an error's frames hold no future with it
     try:
-        helper = full_pool(1, "mmapkit-blocks")
+        helper = Pool(1, "mmapkit-blocks")
     except BaseException:
         place.close()
         raise
     try:
-        coming.append(helper.submit(advance, 0))
+        coming = Task(advance, 0)
+        helper.start(coming)
         for step in range(cuts.step_count):
-            result_of(coming.pop())
-            coming.append(helper.submit(advance, step + 1))
+            coming.result()
+            coming = Task(advance, step + 1)
+            helper.start(coming)
             yield from place.blocks(step, held[step])
-        result_of(coming.pop())
+        coming.result()
         advance(cuts.step_count + 1)
     finally:
-        _leave(helper, clear, leaving)
-
-
-def _leave(
-    helper: ThreadPoolExecutor, clear: Callable[[], None], leaving: list[Future[None]]
-) -> None:
-    """Have the helper end with clearing up; wait for that unless it is slow to come to it."""
-    from concurrent.futures import wait
-
-    try:
-        clearing = [helper.submit(clear)]
-    except RuntimeError:  # the interpreter is at its end: there are no helpers any more
-        clear()
-        return
-    if wait(clearing, PATIENCE_S).done:
-        helper.shutdown()
-        clearing.pop().result()
-    else:
-        helper.shutdown(wait=False)
-        leaving += clearing
+        clearing = Task(clear)
+        helper.start(clearing)
+        if clearing.wait_briefly():
+            helper.close()
+            clearing.result()
+        else:
+            helper.dismiss()
+            leaving.append(clearing)

@@ -10,6 +10,7 @@ from mmapkit.passes.cache import Traces
 from mmapkit.passes.choice import HOWS, Choice
 from mmapkit.passes.cuts import Cuts, Lie
 from mmapkit.passes.files import forget_head, layout_in, open_file, size_of
+from mmapkit.passes.joined import JoinedPlace, JoinedSteps
 from mmapkit.passes.places import InFile, Whole, advise_sequential, look_in_file
 from mmapkit.passes.running import Blocks
 
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from mmapkit.array import MappedArray
     from mmapkit.formats.layout import Layout
     from mmapkit.mapping import type_of_file
+    from mmapkit.passes.cuts import Steps
     from mmapkit.passes.places import Place
+    from mmapkit.sharded import ShardedArray
 
-__all__ = ["Plan", "blocks", "of_array", "of_mapping", "of_range", "plan_of"]
+__all__ = ["Plan", "blocks", "of_array", "of_mapping", "of_range", "of_shards", "plan_of"]
 
 BLOCK_BYTES = 8 << 20
+MAPPED = "it is mapped already"
 
 
 class Plan:
@@ -35,22 +39,22 @@ class Plan:
 
     Attributes
     ----------
-    lie, cuts, choice
-        Where the rows are, how they are cut, and whether they are mapped or read.
+    cuts, width, choice
+        How the rows are cut, bytes of one, and whether they are mapped or read.
     begin : callable
         Opens what a pass needs.
     """
 
-    __slots__ = ("begin", "choice", "cuts", "lie")
+    __slots__ = ("begin", "choice", "cuts", "width")
 
-    def __init__(self, lie: Lie, cuts: Cuts, choice: Choice, begin: Callable[[], Place]) -> None:
+    def __init__(self, cuts: Steps, width: int, choice: Choice, begin: Callable[[], Place]) -> None:
         """Keep them together."""
-        self.lie, self.cuts, self.choice, self.begin = lie, cuts, choice, begin
+        self.cuts, self.width, self.choice, self.begin = cuts, width, choice, begin
 
     @property
     def total_bytes(self) -> int:
         """Bytes of all rows."""
-        return self.lie.count * self.lie.width
+        return self.cuts.count * self.width
 
     def blocks(self) -> Blocks:
         """Promise the blocks."""
@@ -139,7 +143,7 @@ def _plan_whole(mapping: Mapping, offset: int, lie: Lie, cuts: Cuts, drop_behind
     def begin() -> Place:  # not before it has to: a view keeps the mapping from being closed
         return Whole(mapping, lie.make(mapping, offset, lie.count), lie, cuts, drop_behind)
 
-    return Plan(lie, cuts, Choice.given("it is mapped already"), begin)
+    return Plan(cuts, lie.width, Choice.given(MAPPED), begin)
 
 
 def _plan_mapping(
@@ -173,6 +177,39 @@ def _plan_array(
     return _plan_whole(array.mapping, first, lie, cuts, drop_behind)
 
 
+def _plan_shards(
+    array: ShardedArray,
+    nbytes: int,
+    rows: int | None,
+    overlap: int,
+    drop_behind: bool,
+    axis: int,
+) -> Plan:
+    """Plan a pass over the rows of all shards, as many as each has now."""
+    import numpy as np
+
+    array._require_open()
+    shards = array.shards
+    plans = [_plan_array(shard, nbytes, rows, overlap, drop_behind, axis) for shard in shards]
+    cuts = JoinedSteps([plan.cuts for plan in plans], operator.index(overlap))
+
+    def rows_before(part: int) -> npt.NDArray[Any] | None:
+        pieces: list[npt.NDArray[Any]] = []
+        left = cuts.overlap
+        while part and left:
+            part -= 1
+            count = plans[part].cuts.count
+            pieces.insert(0, shards[part].gather(np.arange(max(0, count - left), count)))
+            left -= len(pieces[0])
+        return np.concatenate(pieces, dtype=array.dtype) if any(map(len, pieces)) else None
+
+    def begin() -> Place:
+        counts = [plan.cuts.step_count for plan in plans]
+        return JoinedPlace(cuts, counts, lambda part: plans[part].begin(), rows_before)
+
+    return Plan(cuts, plans[0].width, Choice.given(MAPPED), begin)
+
+
 def of_mapping(mapping: Mapping, size: int, overlap: int, drop_behind: bool) -> Blocks:
     """See `Mapping.blocks`."""
     return _plan_mapping(mapping, size, overlap, drop_behind).blocks()
@@ -193,6 +230,13 @@ def of_array(
 ) -> Blocks:
     """See `MappedArray.blocks`."""
     return _plan_array(array, nbytes, rows, overlap, drop_behind, axis).blocks()
+
+
+def of_shards(
+    array: ShardedArray, nbytes: int, rows: int | None, overlap: int, drop_behind: bool
+) -> Blocks:
+    """See `ShardedArray.blocks`."""
+    return _plan_shards(array, nbytes, rows, overlap, drop_behind, axis=0).blocks()
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -241,11 +285,11 @@ def _plan_file(
         traces = Traces(lambda *where: look_in_file(again, *where), start or 0, size)
         return InFile(again, lie, cuts, choice, traces, drop_behind)
 
-    return Plan(lie, cuts, choice, begin)
+    return Plan(cuts, lie.width, choice, begin)
 
 
 def blocks(
-    source: type_of_file | Mapping | MappedArray,
+    source: type_of_file | Mapping | MappedArray | ShardedArray,
     how: str = "auto",
     *,
     size: int = BLOCK_BYTES,
@@ -265,9 +309,10 @@ def blocks(
 
     Parameters
     ----------
-    source : path, descriptor, file object, Mapping or MappedArray
+    source : path, descriptor, file object, Mapping, MappedArray or ShardedArray
         A ``.npy`` file gives ndarrays by its header, any other memoryviews, or ndarrays with
-        `dtype`. A descriptor has to stay open until the pass is over.
+        `dtype`. A descriptor has to stay open until the pass is over. No block crosses a seam
+        between shards; the first of a shard repeats, as a copy, the `overlap` rows before it.
     how : {"auto", "map", "read"}
         ``"auto"`` reads small files, and tries both ways on the first blocks of large ones;
         `Blocks.how` and `Blocks.why` tell. What is mapped already stays mapped.
@@ -356,14 +401,15 @@ def _plan_mapped(
         if isinstance(source, (str, bytes, os.PathLike)) or hasattr(source, "fileno"):
             return None
         from mmapkit.array import MappedArray
+        from mmapkit.sharded import ShardedArray
 
-        if not isinstance(source, MappedArray):
+        if not isinstance(source, (MappedArray, ShardedArray)):
             is_number = hasattr(source, "__index__") and not getattr(source, "ndim", 0)
             if is_number and not isinstance(source, bool):
                 return None
             raise TypeError(
-                "blocks are made of a path, a descriptor, a file object, a Mapping or a "
-                f"MappedArray, not of {type(source).__name__}"
+                "blocks are made of a path, a descriptor, a file object, a Mapping, a MappedArray "
+                f"or a ShardedArray, not of {type(source).__name__}"
             )
     if how == "read":
         raise ValueError("how='read' goes with a path: this is mapped already")
@@ -371,4 +417,5 @@ def _plan_mapped(
         if rows is not None:
             raise ValueError("rows= goes with arrays, not with the bytes of a Mapping")
         return _plan_mapping(source, nbytes, overlap, drop_behind)
-    return _plan_array(source, nbytes, rows, overlap, drop_behind, axis)
+    plan = _plan_array if isinstance(source, MappedArray) else _plan_shards
+    return plan(source, nbytes, rows, overlap, drop_behind, axis)

@@ -9,12 +9,11 @@ from mmapkit._scan import Plain
 from mmapkit.cores import count_cores
 from mmapkit.errors import MappingFault
 from mmapkit.mapping import Mapping
-from mmapkit.pools import full_pool, result_of
+from mmapkit.pools import Pool, Task
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this package
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import ThreadPoolExecutor
     from contextlib import AbstractContextManager
     from typing import Any, Self
 
@@ -168,8 +167,7 @@ class Crew:
         elif threads.__index__() < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.size: int = threads.__index__()
-        self._pool: ThreadPoolExecutor | None = None
-        self._there = 0
+        self._pool: Pool | None = None
         self._interrupt = bytearray(1)
 
     def __enter__(self) -> Self:
@@ -180,7 +178,7 @@ class Crew:
         """Send everybody home, at once if something went wrong."""
         if self._pool is not None:
             self._interrupt[0] = 1
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.close()
 
     def run(self, work: Callable[..., Any], start: int, stop: int) -> Iterator[tuple[int, Any]]:
         """Give `last` and work(first, last, interrupt) for parts that make up [start, stop)."""
@@ -189,13 +187,13 @@ class Crew:
             yield stop, work(start, stop, None)
             return
         pool = self._pool
-        if pool is None or parts > self._there:
+        if pool is None or parts > pool.count:
             if pool is not None:
-                pool.shutdown()
-            pool = self._pool = full_pool(parts, "mmapkit-search")
-            self._there = parts
+                pool.close()
+            pool = self._pool = Pool(parts, "mmapkit-search")
         cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
-        futures = [pool.submit(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)]
-        futures.reverse()
-        for last in cuts[1:]:  # popped, so that an error's frames hold no future with it
-            yield last, result_of(futures.pop())
+        tasks = [Task(work, *cut, self._interrupt) for cut in itertools.pairwise(cuts)]
+        for task in tasks:
+            pool.start(task)
+        for last, task in zip(cuts[1:], tasks, strict=True):
+            yield last, task.result()
