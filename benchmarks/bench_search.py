@@ -1,5 +1,6 @@
 """Text: counting, finding, lines and patterns, in a log made with a seed and in real sources."""
 
+import dataclasses
 import linecache
 import mmap
 import re
@@ -52,7 +53,8 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
             opened.random_lines(),
         ]
     part = texts.log(folder, effort.big_bytes // PART)
-    found += [_lines(part, effort), _adversarial(part, effort), _start_up(folder, effort)]
+    found += [_lines(part, effort), _adversarial(part, effort)]
+    found += [_adversarial_set(folder, part, effort), _start_up(folder, effort)]
     found.append(_cold(files, log, helper, effort))
     return [*found, *_sources(helper, effort)]
 
@@ -437,9 +439,55 @@ def _adversarial(text: Text, effort: Effort) -> Comparison:
         f"find a literal of 64 bytes that is not there, {size >> 20} MiB",
         ways, effort, byte_count=size, rounds=min(effort.big_rounds, SLOW_ROUNDS), missing=missing,
     )  # fmt: skip
+    return _against_the_log(found, ways, len(cases))
+
+
+def _adversarial_set(folder: Path, text: Text, effort: Effort) -> Comparison:
+    """Several literals at once, whose first bytes occur nearly everywhere."""
+    log = text.path.read_bytes()
+    size = len(log)
+    coin = np.random.default_rng(7)
+    sides = np.frombuffer(b"ab", np.uint8)
+    flips = sides[coin.integers(0, 2, size)].tobytes()
+    runs = [b"a" * length + b"b" for length in (8, 12, 16, 20, 24, 32, 48, 63)]
+    tosses = [sides[coin.integers(0, 2, 64)].tobytes() for _ in range(64)]
+    cases = {
+        "a log": (log, runs),
+        "8 that begin as each line's host": (log, [b" host-%02d~" % i for i in range(8)]),
+        "aab and aaa...ab in aaa...": (b"a" * size, [b"aab", runs[-1]]),
+        "8 of aaa...ab in aaa...": (b"a" * size, runs),
+        "64 of aaa...ab in aaa...": (b"a" * size, [b"a" * n + b"b" for n in range(8, 72)]),
+        "8 of abab...bb in abab...": (b"ab" * (size // 2), [b"ab" * len(r) + b"bb" for r in runs]),
+        "8 random a and b": (flips, tosses[:8]),
+        "64 random a and b": (flips, tosses),
+    }
+    ours, theirs = [], []
+    for number, (name, (haystack, needles)) in enumerate(cases.items()):
+        path = folder / f"hostile-{number}"
+        path.write_bytes(haystack)
+        mapped = mmap.mmap(-1, size)
+        mapped[: len(haystack)] = haystack
+        ours.append(_hard("ours", "mk.find_any", _count_of_any, name, mapped, needles))
+        options = [word for needle in needles for word in ("-e", needle.decode())]
+        found = command("rival", (*RIPGREP, "-o", "-b", "-F", *options), path,
+                        lambda output: len(output.splitlines()), hide=options)  # fmt: skip
+        theirs += [dataclasses.replace(way, name=f"{way.name}: {name}") for way in found]
+    found = compare(
+        f"find several literals that are not there, {size >> 20} MiB", [*ours, *theirs], effort,
+        byte_count=size, rounds=min(effort.big_rounds, SLOW_ROUNDS), missing=commands.missing("rg"),
+    )  # fmt: skip
+    return _against_the_log(found, [*ours, *theirs], len(cases))
+
+
+def _count_of_any(haystack: Any, needles: Sequence[bytes]) -> int:
+    return len(mk.find_any(haystack, needles)[0])
+
+
+def _against_the_log(found: Comparison, ways: Sequence[Way], case_count: int) -> Comparison:
+    """Remark how much longer each case takes than the first one, the log."""
     for index in range(len(ways)):
-        easy = found.lines[index // len(cases) * len(cases)].median_s
-        if index % len(cases):
+        easy = found.lines[index // case_count * case_count].median_s
+        if index % case_count:
             times = found.lines[index].median_s / easy
             remark = f"{times:.2g}x its time for a log"
             if ways[index].role == "ours":
@@ -450,7 +498,7 @@ def _adversarial(text: Text, effort: Effort) -> Comparison:
 
 
 def _hard(
-    role: Any, label: str, function: Callable[..., int], name: str, haystack: Any, needle: bytes
+    role: Any, label: str, function: Callable[..., int], name: str, haystack: Any, needle: Any
 ) -> Way:
     return call(role, f"{label}: {name}", lambda: function(haystack, needle))
 

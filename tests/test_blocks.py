@@ -1,14 +1,17 @@
 """Passes: blocks that join up to the whole, in bounded memory, with manners towards the cache."""
 
+import _thread
 import functools
 import gc
 import itertools
 import os
 import pickle
+import signal
 import sys
 import sysconfig
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 
 import mmapkit as mk
 from mmapkit.passes import cache, choice, cuts, places
+from mmapkit.passes.places import InFile, Whole
 
 PAGE = mk.page_size()
 MIB = 1 << 20
@@ -534,6 +538,106 @@ except KeyboardInterrupt:
         how,
     ).stdout
     assert said == "2 1\n"
+
+
+# --- steps that do not come -----------------------------------------------------------------------
+
+
+class Stuck:
+    """The third step's loading waits until it is released."""
+
+    def __init__(self, monkeypatch):
+        self.begun, self.release = threading.Event(), threading.Event()
+        monkeypatch.setattr(cuts, "STEP_BYTES", MIB)
+        for kind in (InFile, Whole):
+            self.replace(monkeypatch, kind, kind.load)
+
+    def replace(self, monkeypatch, kind, real):
+        def load(place, step, cold):
+            if step == 2:
+                self.begun.set()
+                assert self.release.wait(60)
+            return real(place, step, cold)
+
+        monkeypatch.setattr(kind, "load", load)
+
+    def interrupt(self, how):
+        """Send what Ctrl-C does, once it waits."""
+
+        def send():
+            assert self.begun.wait(60)
+            if how == "signal":
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                _thread.interrupt_main()  # wakes nobody, as if another thread had got the signal
+
+        threading.Thread(target=send).start()
+
+    def end(self):
+        """Release it; then no thread of a pass is there any more."""
+        self.release.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("mmapkit-blocks"):
+                thread.join(60)
+                assert not thread.is_alive()
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    found = Stuck(monkeypatch)
+    yield found
+    found.end()
+
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to itself")
+INTERRUPTS = [pytest.param("signal", marks=POSIX), "flag"]
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+@pytest.mark.parametrize("how", ["map", "read"])
+def test_ctrl_c_does_not_wait_for_a_step(big, stuck, how, interrupt):
+    found = mk.blocks(big, how, size=MIB)
+    stuck.interrupt(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        deque(found, 0)
+    assert not stuck.release.is_set()
+    if sys.platform == "linux":
+        assert count_open(big) > 0  # it is being read into
+    stuck.end()
+    if sys.platform == "linux":
+        assert count_open(big) == 0
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+def test_ctrl_c_in_a_context_does_not_wait_for_a_step(big, stuck, interrupt):
+    stuck.interrupt(interrupt)
+    with pytest.raises(KeyboardInterrupt), mk.blocks(big, size=MIB) as found:
+        deque(found, 0)
+    assert not stuck.release.is_set()
+
+
+def test_mapping_is_kept_open_for_a_step_that_goes_on(big, stuck):
+    with mk.open(big) as m:
+        stuck.interrupt("flag")
+        with pytest.raises(KeyboardInterrupt):
+            deque(m.blocks(MIB), 0)
+        with pytest.raises(BufferError):
+            m.close()
+        stuck.end()
+        assert m.exports == 0
+
+
+@pytest.mark.parametrize("how", ["map", "read"])
+def test_abandoned_pass_waits_for_what_is_being_read(big, stuck, how):
+    running = iter(mk.blocks(big, how, size=MIB))
+    next(running)
+    next(running)
+    assert stuck.begun.wait(60)
+    threading.Timer(0.1, stuck.release.set).start()
+    del running
+    assert stuck.release.is_set()
+    if sys.platform == "linux":
+        assert count_open(big) == 0
 
 
 # --- manners --------------------------------------------------------------------------------------

@@ -114,6 +114,59 @@ def test_words_among_letters(count):
     assert find_any(text, studied, overlapping=True) == wanted
 
 
+def runs(draw, least, most):
+    """Bytes made of a few runs: what is nearly found everywhere."""
+    units = draw(
+        st.lists(st.sampled_from([b"a", b"b", b"ab", b"aab", b"aaab"]), min_size=1, max_size=3)
+    )
+    times = draw(st.lists(st.integers(1, most // 4), min_size=len(units), max_size=len(units)))
+    made = b"".join(unit * count for unit, count in zip(units, times, strict=True))
+    return (made * (least // len(made) + 1))[: max(least, min(len(made), most))]
+
+
+@given(data=st.data(), fold=st.booleans(), overlapping=st.booleans())
+def test_hostile_texts_of_two_letters(data, fold, overlapping):
+    text = bytearray(runs(data.draw, 12_000, 16_000))
+    needles = [runs(data.draw, 1, 70) for _ in range(data.draw(st.integers(1, 12)))]
+    needles += [needle + b"c" for needle in needles[::2]]
+    for _ in range(data.draw(st.integers(0, 5))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at] = data.draw(st.sampled_from(b"abcABC"))
+    if data.draw(st.booleans()):
+        needles = needles[::-1]
+    # One letter more makes all needles rare: candidates are false then, and not found.
+    needles = [needle + b"c" for needle in needles] if data.draw(st.booleans()) else needles
+    text = bytes(text)
+    found = find_any(text, _scan.Needles(needles, fold), overlapping=overlapping)
+    assert found == expected(text, needles, fold, overlapping)
+
+
+@pytest.mark.parametrize("size", [11, 24, 64])
+@pytest.mark.parametrize("count", [2, 8, 64])
+@pytest.mark.parametrize("letters", [b"ab", b"aAbB", b"ACGT"])
+def test_long_words_among_the_same_letters(letters, count, size):
+    fold = letters == b"aAbB"
+    rng = np.random.default_rng(7)
+    alphabet = np.frombuffer(letters, "u1")
+    text = bytearray(alphabet[rng.integers(0, len(alphabet), 300_000)].tobytes())
+    words = sorted({alphabet[rng.integers(0, len(alphabet), size)].tobytes() for _ in range(count)})
+    for at in rng.integers(0, len(text) - size, 50):
+        text[at : at + size] = words[at % len(words)]
+    half = len(text) // 2  # nearly a word, again and again
+    text[half : half + 40_000] = (words[0][:-1] + b"c") * (40_000 // size) + b"c" * (40_000 % size)
+    text = bytes(text)
+    index = {}
+    for which, word in enumerate(words):
+        index.setdefault(word.lower() if fold else word, []).append(which)
+    seen = text.lower() if fold else text
+    wanted = [
+        (at, which)
+        for at in range(len(text) - size + 1)
+        for which in index.get(seen[at : at + size], ())
+    ]
+    assert find_any(text, _scan.Needles(words, fold), overlapping=True) == wanted
+
+
 # False candidates everywhere, for filters of any kind, and more ends than beginnings.
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_text_that_looks_like_the_needles(overlapping):

@@ -270,45 +270,93 @@ TARGET static bool KERNEL(any)(const unsigned char *text, size_t from, size_t st
 
 #ifdef SHUFFLE
 
-/* `groups` and `width` are constants where these are used. */
+/* The sets that each position of a block may be in, by what was looked at until now. */
 typedef struct {
-    VECTOR low[MMK_PRINT_GROUPS][MMK_PRINT_BYTES], high[MMK_PRINT_GROUPS][MMK_PRINT_BYTES];
+    VECTOR of[MMK_PRINT_GROUPS][VECTORS];
+} SETS;
+
+/* The first offsets' tables, which stay in registers. */
+#define FIRST_PRINTS 4
+typedef struct {
+    VECTOR low[MMK_PRINT_GROUPS][FIRST_PRINTS], high[MMK_PRINT_GROUPS][FIRST_PRINTS];
 } TABLES;
 
-TARGET static MMK_INLINE uint64_t print_bits(const unsigned char *block, const TABLES *tables,
-                                             unsigned groups, unsigned width) {
+TARGET static MMK_INLINE void every_set(SETS *sets, unsigned groups) {
+    for (unsigned g = 0; g < groups; g++)
+        for (unsigned v = 0; v < VECTORS; v++)
+            sets->of[g][v] = SPLAT(0xff);
+}
+
+/* Looks at the bytes at one offset, which begin at `bytes`. */
+TARGET static MMK_INLINE void keep_sets(SETS *sets, unsigned group, const unsigned char *bytes,
+                                        VECTOR low, VECTOR high) {
+    for (unsigned v = 0; v < VECTORS; v++) {
+        VECTOR loaded = LOAD(bytes + v * VECTOR_BYTES);
+        sets->of[group][v] = AND(sets->of[group][v],
+                                 AND(SHUFFLE(low, loaded), SHUFFLE(high, HIGH(loaded))));
+    }
+}
+
+TARGET static MMK_INLINE uint64_t sets_bits(const SETS *sets, unsigned groups) {
     MATCH misses[VECTORS];
     for (unsigned v = 0; v < VECTORS; v++) {
-        VECTOR all = SPLAT(0);
-        for (unsigned g = 0; g < groups; g++) {
-            VECTOR sets = SPLAT(0xff);
-            for (unsigned i = 0; i < width; i++) {
-                VECTOR bytes = LOAD(block + i + v * VECTOR_BYTES);
-                sets = AND(sets, AND(SHUFFLE(tables->low[g][i], bytes),
-                                     SHUFFLE(tables->high[g][i], HIGH(bytes))));
-            }
-            all = OR(all, sets);
-        }
+        VECTOR all = sets->of[0][v];
+        for (unsigned g = 1; g < groups; g++)
+            all = OR(all, sets->of[g][v]);
         misses[v] = EQUAL(all, SPLAT(0));
     }
     return ~BITS(misses);
 }
 
+/* Looks at the offsets from `first` on. */
+TARGET static uint64_t more_print_bits(const unsigned char *block, const mmk_fingerprints *prints,
+                                       unsigned first, SETS *sets) {
+    for (unsigned i = first; i < prints->count; i++)
+        for (unsigned g = 0; g < prints->groups; g++)
+            keep_sets(sets, g, block + prints->offset[i], TABLE(prints->low[g][i]),
+                      TABLE(prints->high[g][i]));
+    return sets_bits(sets, prints->groups);
+}
+
+/* Of fewer than 64 positions. */
+TARGET static uint64_t part_print_bits(const unsigned char *block, unsigned length,
+                                       const mmk_fingerprints *prints) {
+    unsigned char copy[MMK_BLOCK] = {0};
+    SETS sets;
+    every_set(&sets, MMK_PRINT_GROUPS);
+    for (unsigned i = 0; i < prints->count; i++) {
+        memcpy(copy, block + prints->offset[i], length);
+        for (unsigned g = 0; g < prints->groups; g++)
+            keep_sets(&sets, g, copy, TABLE(prints->low[g][i]), TABLE(prints->high[g][i]));
+    }
+    return sets_bits(&sets, prints->groups) & mmk__bits_below(length);
+}
+
+/* `groups` and `first` are constants where this is used: so many offsets are looked at in all
+ * blocks, and the others where these leave something. */
 TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from, size_t stop,
                                           const mmk_fingerprints *prints, unsigned groups,
-                                          unsigned width, size_t *at, uint64_t *hits) {
+                                          unsigned first, size_t *at, uint64_t *hits) {
     TABLES tables;
-    size_t base = from;
-    for (unsigned g = 0; g < groups; g++) {
-        for (unsigned i = 0; i < width; i++) {
+    SETS sets;
+    size_t base = from, offset[FIRST_PRINTS];
+    for (unsigned i = 0; i < first; i++) {
+        offset[i] = prints->offset[i];
+        for (unsigned g = 0; g < groups; g++) {
             tables.low[g][i] = TABLE(prints->low[g][i]);
             tables.high[g][i] = TABLE(prints->high[g][i]);
         }
     }
     for (; stop - base >= MMK_BLOCK; base += MMK_BLOCK) {
         MMK_FETCH(text + base + AHEAD_BYTES);
-        /* Safety: the range is readable up to stop - 1 + width - 1. */
-        uint64_t bits = print_bits(text + base, &tables, groups, width);
+        every_set(&sets, groups);
+        /* Safety: the range is readable up to stop - 1 + reach - 1. */
+        for (unsigned i = 0; i < first; i++)
+            for (unsigned g = 0; g < groups; g++)
+                keep_sets(&sets, g, text + base + offset[i], tables.low[g][i], tables.high[g][i]);
+        uint64_t bits = sets_bits(&sets, groups);
+        if (bits != 0 && prints->count > first)
+            bits = more_print_bits(text + base, prints, first, &sets);
         if (bits != 0) {
             *at = base;
             *hits = bits;
@@ -319,28 +367,30 @@ TARGET static MMK_INLINE bool print_block(const unsigned char *text, size_t from
     if (base == stop)
         return false;
     if (stop - from >= MMK_BLOCK) {
-        *hits = print_bits(text + stop - MMK_BLOCK, &tables, groups, width) >>
+        every_set(&sets, groups);
+        *hits = more_print_bits(text + stop - MMK_BLOCK, prints, 0, &sets) >>
                 (base - (stop - MMK_BLOCK));
     } else {
-        unsigned char copy[MMK_BLOCK + MMK_PRINT_BYTES] = {0};
-        memcpy(copy, text + from, stop - from + width - 1);
-        *hits = print_bits(copy, &tables, groups, width) &
-                mmk__bits_below((unsigned)(stop - from));
+        *hits = part_print_bits(text + from, (unsigned)(stop - from), prints);
     }
     return *hits != 0;
 }
+
+#define PRINT_BLOCK(groups, first) print_block(text, from, stop, prints, groups, first, at, hits)
 
 TARGET static bool KERNEL(prints)(const unsigned char *text, size_t from, size_t stop,
                                   const mmk_fingerprints *prints, size_t *at, uint64_t *hits) {
     if (stop <= from)
         return false;
     if (prints->groups > 1)
-        return prints->width == 3 ? print_block(text, from, stop, prints, 2, 3, at, hits)
-                                  : print_block(text, from, stop, prints, 2, 4, at, hits);
-    return prints->width == 1   ? print_block(text, from, stop, prints, 1, 1, at, hits)
-           : prints->width == 2 ? print_block(text, from, stop, prints, 1, 2, at, hits)
-           : prints->width == 3 ? print_block(text, from, stop, prints, 1, 3, at, hits)
-                                : print_block(text, from, stop, prints, 1, 4, at, hits);
+        return prints->count == 1   ? PRINT_BLOCK(2, 1)
+               : prints->count == 2 ? PRINT_BLOCK(2, 2)
+               : prints->count == 3 ? PRINT_BLOCK(2, 3)
+                                    : PRINT_BLOCK(2, FIRST_PRINTS);
+    return prints->count == 1   ? PRINT_BLOCK(1, 1)
+           : prints->count == 2 ? PRINT_BLOCK(1, 2)
+           : prints->count == 3 ? PRINT_BLOCK(1, 3)
+                                : PRINT_BLOCK(1, FIRST_PRINTS);
 }
 
 #endif

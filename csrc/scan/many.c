@@ -6,8 +6,10 @@
  * 1. The filter looks at the first bytes of the needles: whether the first one is one of up to 4,
  *    or whether the halves of all of them are in one of a few sets (X. Wang et al., "Hyperscan",
  *    NSDI 2019, where this is called Teddy).
- * 2. When candidates have cost more than the automaton would, that takes over for a while; and at
- *    once, where no filter would leave out much.
+ * 2. When candidates have cost more than the automaton would, the filter learns which bytes of the
+ *    needles tell them from such a text (prints.c). Where none would leave out enough, or it has
+ *    just learned, the automaton takes over for a while; and at once, where there is no filter.
+ *    It makes way where a few windows of the text are enough to tell (samples.c).
  * 3. The automaton works through a chunk from its right to its left. What it finds there is kept,
  *    so that a caller who asks for one occurrence at a time has each chunk read once. */
 #include <stdlib.h>
@@ -18,6 +20,13 @@
 
 /* What a candidate costs beside the comparisons, in bytes that the automaton could have read. */
 #define CANDIDATE_BYTES 8
+/* Candidates of fingerprints should cost no more than this share of what the automaton would. */
+#define LESSON_SHARE 8
+/* They do not learn again before so much was read; then twice as much, until it is so much. */
+#define LESSON_BYTES ((size_t)1 << 20)
+#define MOST_LESSON_BYTES ((size_t)1 << 26)
+/* To look at more offsets takes longer than windows do, if these suit the text. */
+#define CHEAP_PRINTS 8
 /* So much debt is a coincidence yet. */
 #define PATIENCE_BYTES 4096
 /* Credit lasts so long. */
@@ -25,6 +34,8 @@
 /* The automaton reads so much before the filter is tried again: what trying costs is lost in it. */
 #define STRETCH_BYTES ((size_t)1 << 18)
 #define CHUNK_BYTES ((size_t)1 << 14)
+/* Of less text it does not pay to study windows. */
+#define SAMPLED_BYTES ((size_t)1 << 16)
 
 /* --- beginning and end ------------------------------------------------------------------------ */
 
@@ -37,20 +48,24 @@ bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needle
     memset(many, 0, sizeof *many);
     many->kernels = kernels;
     many->needles = needles;
-    bool few_bytes = needles->first_count <= 4;
-    if (few_bytes && (needles->longest == 1 || kernels->prints == NULL))
+    bool can_print = kernels->prints != NULL && needles->count <= MMK_PRINTED_NEEDLES;
+    if (needles->first_count <= 4 && (needles->longest == 1 || !can_print))
         many->first = MMK_BY_BYTES;
-    else if (kernels->prints != NULL && needles->count <= MMK_PRINTED_NEEDLES)
+    else if (can_print)
         many->first = MMK_BY_PRINTS;
     else
         many->first = MMK_BY_AUTOMATON;
     many->way = many->first;
     many->retry = many->first == MMK_BY_AUTOMATON ? SIZE_MAX : 0;
+    many->prints = needles->prints;
+    many->lesson_gap = many->sampling_gap = LESSON_BYTES;
     many->marks = malloc(chunk_bytes(needles) * sizeof *many->marks);
     return many->marks != NULL;
 }
 
 void mmk_many_end(mmk_many *many) {
+    mmk__samples_free(many->samples);
+    many->samples = NULL;
     free(many->marks);
     many->marks = NULL;
 }
@@ -74,13 +89,32 @@ static MMK_INLINE void put(output *out, size_t at, uint32_t which) {
 
 /* --- candidates ------------------------------------------------------------------------------- */
 
+/* The next block of candidates: positions from *at on, before *after. */
 static bool next_candidates(const mmk_many *many, const unsigned char *text, size_t from,
-                            size_t stop, size_t *at, uint64_t *hits) {
+                            size_t stop, size_t end, size_t *at, size_t *after, uint64_t *hits) {
     const mmk_needles *needles = many->needles;
-    return many->way == MMK_BY_BYTES
-               ? many->kernels->any(text, from, stop, needles->first_bytes, needles->first_count,
-                                    at, hits)
-               : many->kernels->prints(text, from, stop, &needles->prints, at, hits);
+    const mmk_fingerprints *prints = &many->prints;
+    bool found;
+    *after = stop;
+    if (many->way == MMK_BY_BYTES) {
+        found = many->kernels->any(text, from, stop, needles->first_bytes, needles->first_count,
+                                   at, hits);
+    } else if (many->way == MMK_BY_SAMPLES) {
+        return mmk__samples_next(many->samples, text, from, stop, at, hits, after);
+    } else {
+        /* Where the text ends, only the first bytes of all needles are sure to be readable. */
+        size_t whole = end - from >= prints->reach ? end - prints->reach + 1 : from;
+        *after = whole < stop ? whole : stop;
+        found = many->kernels->prints(text, from, *after, prints, at, hits);
+        if (!found && *after < stop) {
+            from = *after;
+            *after = stop;
+            found = many->kernels->prints(text, from, stop, &needles->prints, at, hits);
+        }
+    }
+    if (found && *after - *at > MMK_BLOCK)
+        *after = *at + MMK_BLOCK;
+    return found;
 }
 
 /* Puts what starts at a candidate: the first one, or all, of its list. Returns the size of the last
@@ -98,11 +132,11 @@ static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t a
     memcpy(&start, copy, 8);
     uint32_t hash = mmk__start_hash(needles, copy);
     if (!mmk__has_hash(needles, hash)) {
-        many->debt += CANDIDATE_BYTES / 4;
+        many->debt += CANDIDATE_BYTES;
         return 0;
     }
     const uint32_t *list = needles->list + (hash >> (32 - needles->list_bits));
-    many->debt += CANDIDATE_BYTES + list[1] - list[0];
+    many->debt += 2 * CANDIDATE_BYTES + list[1] - list[0];
     for (uint32_t i = list[0]; i < list[1]; i++) {
         const mmk_listed *one = needles->listed + i;
         size_t size = mmk__needle_size(needles, one->index);
@@ -112,8 +146,10 @@ static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t a
             size_t same = mmk__same_size(text + at + 8, mmk__needle_bytes(needles, one->index) + 8,
                                          size - 8, needles->fold);
             many->debt += same;
-            if (same < size - 8)
+            if (same < size - 8) {
+                many->failures[many->failure_count++ % MMK_FAILURES] = 8 + same;
                 continue;
+            }
         }
         found = size;
         if (out->done < out->capacity)
@@ -126,9 +162,41 @@ static inline size_t look_at(mmk_many *many, const unsigned char *text, size_t a
     return found;
 }
 
-/* Whether the automaton has to take over, at `at`. */
-static bool has_to_change(mmk_many *many, size_t at) {
+/* Has fingerprints learn, if they should. Returns whether they did. */
+static bool learn(mmk_many *many, const unsigned char *text, size_t at, size_t stop, size_t end) {
+    if (many->way != MMK_BY_PRINTS || at < many->lesson || at >= stop ||
+        many->debt <= many->credit / LESSON_SHARE + PATIENCE_BYTES)
+        return false;
+    many->lesson = at + many->lesson_gap;
+    if (many->lesson_gap < MOST_LESSON_BYTES)
+        many->lesson_gap *= 2;
+    return mmk__prints_learn(&many->prints, many->needles, many->failures, text, at, stop, end);
+}
+
+/* Goes on by windows of the needles from `from` on, if these are enough to find them. */
+static bool sample(mmk_many *many, const unsigned char *text, size_t from, size_t stop) {
+    if (from < many->sampling || stop - from < SAMPLED_BYTES)
+        return false;
+    many->sampling = from + many->sampling_gap;
+    if (many->sampling_gap < MOST_LESSON_BYTES)
+        many->sampling_gap *= 2;
+    mmk__samples_free(many->samples);
+    many->samples = mmk__samples_learn(many->needles, text, from, stop);
+    if (many->samples != NULL)
+        many->way = MMK_BY_SAMPLES;
+    return many->samples != NULL;
+}
+
+/* Whether candidates have to be found in another way, from `at` on. */
+static bool has_to_change(mmk_many *many, const unsigned char *text, size_t at, size_t stop,
+                          size_t end) {
     const mmk_needles *needles = many->needles;
+    if (learn(many, text, at, stop, end)) {
+        many->credit = many->debt = 0;
+        if (many->prints.count > CHEAP_PRINTS)
+            sample(many, text, at, stop);
+        return true;
+    }
     if (many->debt <= many->credit + PATIENCE_BYTES) {
         if (many->credit >= CREDIT_BYTES)
             many->credit = many->debt = 0;
@@ -138,6 +206,8 @@ static bool has_to_change(mmk_many *many, size_t at) {
         return false; /* no candidate is false */
     many->credit = many->debt = 0;
     many->way = MMK_BY_AUTOMATON;
+    if (many->first == MMK_BY_AUTOMATON)
+        return true;
     /* One list may have all needles on it, and they may all be compared. */
     size_t stretch = needles->offset[needles->count] * 4;
     many->retry = at + (stretch > STRETCH_BYTES ? stretch : STRETCH_BYTES);
@@ -148,14 +218,13 @@ static bool has_to_change(mmk_many *many, size_t at) {
  * Returns where. */
 static size_t list_by_filter(mmk_many *many, const unsigned char *text, size_t from, size_t stop,
                              size_t end, output *out) {
-    size_t at, counted = from; /* credit was given up to there */
+    size_t at, after, counted = from; /* credit was given up to there */
     uint64_t hits;
     while (from < stop && out->done < out->capacity) {
-        if (!next_candidates(many, text, from, stop, &at, &hits)) {
+        if (!next_candidates(many, text, from, stop, end, &at, &after, &hits)) {
             many->credit += stop - counted;
             return stop;
         }
-        size_t after = stop - at > MMK_BLOCK ? at + MMK_BLOCK : stop;
         for (; hits != 0; hits &= hits - 1) {
             size_t candidate = at + mmk__bits_first(hits), before = out->done;
             if (candidate < from)
@@ -168,7 +237,7 @@ static size_t list_by_filter(mmk_many *many, const unsigned char *text, size_t f
             from = candidate + (size > 0 && !out->overlapping ? size : 1);
             many->credit += from - counted;
             counted = from;
-            if (has_to_change(many, from) || out->done == out->capacity)
+            if (has_to_change(many, text, from, stop, end) || out->done == out->capacity)
                 return from;
         }
         from = from > after ? from : after;
@@ -222,6 +291,8 @@ static size_t list_by_automaton(mmk_many *many, const unsigned char *text, size_
                                 size_t stop, size_t end, output *out) {
     const mmk_needles *needles = many->needles;
     while (from < stop && out->done < out->capacity) {
+        if (sample(many, text, from, stop))
+            return from;
         if (from >= many->retry) {
             many->way = many->first;
             return from;

@@ -6,10 +6,6 @@
 
 /* Rows of the automaton take so many bytes: they stay in the processor's caches. */
 #define ROWS_BYTES ((size_t)1 << 20)
-/* With more needles than that, fingerprints have to tell more: all of the first bytes, */
-#define FEW_NEEDLES 8
-/* and two groups of sets. */
-#define FEW_BEGINNINGS 24
 
 /* --- one block of memory ---------------------------------------------------------------------- */
 
@@ -47,7 +43,7 @@ static void take_automaton(arena *from, mmk_automaton *a) {
 /* --- beginnings ------------------------------------------------------------------------------- */
 
 static uint32_t hash_of(const mmk_needles *needles, uint32_t index) {
-    unsigned char start[MMK_PRINT_BYTES] = {0};
+    unsigned char start[MMK_START_BYTES] = {0};
     memcpy(start, mmk__needle_bytes(needles, index), needles->width);
     return mmk__start_hash(needles, start);
 }
@@ -98,40 +94,6 @@ static void collect_first_bytes(mmk_needles *needles) {
         if (seen[byte] && needles->first_count < 4)
             needles->first_bytes[needles->first_count] = (unsigned char)byte;
         needles->first_count += seen[byte];
-    }
-}
-
-/* Needles that begin alike share a set: neighbours in the order of their bytes. */
-static int by_start(const void *a, const void *b) {
-    return memcmp(*(const unsigned char *const *)a, *(const unsigned char *const *)b,
-                  MMK_PRINT_BYTES);
-}
-
-static void fill_prints(mmk_needles *needles) {
-    const unsigned char *sorted[MMK_PRINTED_NEEDLES];
-    unsigned char starts[MMK_PRINTED_NEEDLES][MMK_PRINT_BYTES];
-    mmk_fingerprints *prints = &needles->prints;
-    memset(prints, 0, sizeof *prints);
-    if (needles->count > MMK_PRINTED_NEEDLES)
-        return;
-    prints->width = needles->count <= FEW_NEEDLES && needles->width > 3 ? 3 : needles->width;
-    prints->groups = needles->count > FEW_BEGINNINGS && prints->width >= 3 ? 2 : 1;
-    memset(starts, 0, sizeof starts);
-    for (uint32_t n = 0; n < needles->count; n++) {
-        memcpy(starts[n], mmk__needle_bytes(needles, n), prints->width);
-        sorted[n] = starts[n];
-    }
-    qsort(sorted, needles->count, sizeof sorted[0], by_start);
-    for (size_t n = 0; n < needles->count; n++) {
-        size_t place = n * 8 * prints->groups / needles->count, g = place / 8;
-        unsigned char set = (unsigned char)(1 << place % 8);
-        for (unsigned i = 0; i < prints->width; i++) {
-            unsigned char byte = sorted[n][i];
-            prints->low[g][i][byte & 15] |= set;
-            prints->high[g][i][byte >> 4] |= set;
-            if (needles->fold && mmk__is_small(byte))
-                prints->high[g][i][(byte ^ 0x20) >> 4] |= set;
-        }
     }
 }
 
@@ -215,7 +177,7 @@ mmk_needles *mmk_needles_study(const unsigned char *const *bytes, const size_t *
         header.shortest = sizes[i] < header.shortest ? sizes[i] : header.shortest;
         header.longest = sizes[i] > header.longest ? sizes[i] : header.longest;
     }
-    header.width = header.shortest < MMK_PRINT_BYTES ? (unsigned)header.shortest : MMK_PRINT_BYTES;
+    header.width = header.shortest < MMK_START_BYTES ? (unsigned)header.shortest : MMK_START_BYTES;
     memset(&header.start_mask, fold ? 0xff ^ 0x20 : 0xff, header.width);
     for (header.list_bits = 4; (size_t)1 << header.list_bits < 2 * count; header.list_bits++)
         ;
@@ -238,7 +200,8 @@ mmk_needles *mmk_needles_study(const unsigned char *const *bytes, const size_t *
         mmk_fold(needles->bytes, total);
     fill_lists(needles);
     collect_first_bytes(needles);
-    fill_prints(needles);
+    mmk__prints_rank(needles);
+    mmk__prints_begin(&needles->prints, needles);
     if (!build_automaton(needles)) {
         mmk_needles_free(needles);
         return NULL;

@@ -6,6 +6,7 @@
 
 #include "mmk/scan.h"
 #include "os/compiler.h"
+#include "scan/fold.h"
 
 /* The automaton of the reversed needles (A. Aho and M. Corasick, "Efficient string matching",
  * Communications of the ACM 18 (1975)). State 0 is the start. In the state that it is in after a
@@ -44,6 +45,8 @@ typedef struct {
 } mmk_listed;
 
 #define MMK_FILTER_BITS 16
+/* So many first bytes are hashed. */
+#define MMK_START_BYTES 4
 /* With more of them, fingerprints match nearly everywhere. */
 #define MMK_PRINTED_NEEDLES 64
 
@@ -65,7 +68,8 @@ struct mmk_needles {
     uint64_t filter[(1 << MMK_FILTER_BITS) / 64]; /* hashes that there are */
     unsigned first_count;                         /* different first bytes, 5 if there are more */
     unsigned char first_bytes[4];
-    mmk_fingerprints prints;
+    mmk_fingerprints prints; /* of the first bytes */
+    unsigned char rank[MMK_PRINTED_NEEDLES]; /* in the order of their bytes: neighbours share sets */
 };
 
 static inline const unsigned char *mmk__needle_bytes(const mmk_needles *needles, uint32_t index) {
@@ -88,6 +92,34 @@ static inline bool mmk__has_hash(const mmk_needles *needles, uint32_t hash) {
     uint32_t bit = hash >> (32 - MMK_FILTER_BITS);
     return needles->filter[bit / 64] >> bit % 64 & 1;
 }
+
+/* --- prints.c --------------------------------------------------------------------------------- */
+
+void mmk__prints_rank(mmk_needles *needles);
+/* Of the first bytes. */
+void mmk__prints_begin(mmk_fingerprints *prints, const mmk_needles *needles);
+/* Of what tells the needles from the text that starts in [from, stop), which is not empty; `end` as
+ * everywhere. False, and nothing is changed, if that would not be enough. */
+bool mmk__prints_learn(mmk_fingerprints *prints, const mmk_needles *needles,
+                       const size_t *failures, const unsigned char *text, size_t from,
+                       size_t stop, size_t end);
+
+/* --- samples.c -------------------------------------------------------------------------------- */
+
+typedef struct mmk_samples mmk_samples;
+
+/* Of windows of 8, 16 or 32 bytes, as many as the shortest needle has at most; NULL if there is no
+ * memory, or there are too many windows. */
+mmk_samples *mmk__samples_study(const mmk_needles *needles, size_t width);
+/* Of those that suit a text; NULL if there is no memory, or the automaton is better on the text that starts in [from, stop),
+ * where each position is one at which the shortest needle fits. */
+mmk_samples *mmk__samples_learn(const mmk_needles *needles, const unsigned char *text,
+                                size_t from, size_t stop);
+/* The next up to 64 candidates in [from, stop), where the shortest needle fits; those from *after on
+ * are others. False if there are none. */
+bool mmk__samples_next(const mmk_samples *samples, const unsigned char *text, size_t from,
+                       size_t stop, size_t *at, uint64_t *hits, size_t *after);
+void mmk__samples_free(mmk_samples *samples);
 
 /* --- automaton.c ------------------------------------------------------------------------------ */
 

@@ -24,7 +24,7 @@ __all__ = ["POLL_S", "Pool", "Task"]
 
 # How long Ctrl-C may go unnoticed while the main thread waits for others: Windows does not
 # interrupt that, and on Linux it sleeps on if another thread was the one to take the signal.
-POLL_S: Final = 0.05
+POLL_S: Final = 0.04
 
 
 class Task:
@@ -133,20 +133,21 @@ class Pool:
         with suppress(Empty):
             while True:
                 self._queue.get_nowait()
-        self._dismiss()
+        self.dismiss()
         for life in self._lives:
             life.settle()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
-    def _dismiss(self) -> None:
+    def dismiss(self) -> None:
+        """Send everybody home who has done what was started, and wait for nobody."""
         for _ in self._lives:
             self._queue.put(None)
 
     def __del__(self) -> None:
         """Send those home that nobody closed: Ctrl-C came before the block was entered."""
-        self._dismiss()
+        self.dismiss()
 
     def __enter__(self) -> Self:
         """Return the pool."""

@@ -27,8 +27,10 @@ static bool byte_matches(unsigned char byte, const unsigned char *bytes, unsigne
 static bool prints_match(const unsigned char *at, const mmk_fingerprints *prints) {
     for (unsigned g = 0; g < prints->groups; g++) {
         unsigned char sets = 0xff;
-        for (unsigned i = 0; i < prints->width; i++)
-            sets &= prints->low[g][i][at[i] & 15] & prints->high[g][i][at[i] >> 4];
+        for (unsigned i = 0; i < prints->count; i++) {
+            unsigned char byte = at[prints->offset[i]];
+            sets &= prints->low[g][i][byte & 15] & prints->high[g][i][byte >> 4];
+        }
         if (sets != 0)
             return true;
     }
@@ -126,21 +128,24 @@ static void check_probes(const mmk_kernels *kernels, const unsigned char *text, 
     check_block_from_right(found, at, hits, text, from, stop, &want);
 }
 
-/* Positions [from, stop); up to 3 bytes more can be read. */
+/* Positions [from, stop); `reach` bytes more can be read. */
 static void check_prints(const mmk_kernels *kernels, const unsigned char *text, size_t from,
-                         size_t stop, unsigned width) {
+                         size_t stop, size_t reach, unsigned count) {
     mmk_fingerprints prints;
     wanted want = {NULL, NULL, 0, &prints};
     if (kernels->prints == NULL)
         return;
     memset(&prints, 0, sizeof prints);
-    prints.width = width;
-    prints.groups = width >= 3 ? 1 + (unsigned)random_below(2) : 1;
-    /* A few beginnings in each of some sets; mostly of what is in the texts. */
+    prints.count = count;
+    prints.reach = reach + 1;
+    prints.groups = 1 + (unsigned)random_below(2);
+    for (unsigned i = 0; i < count; i++)
+        prints.offset[i] = i == 0 ? reach : random_below(reach + 1);
+    /* A few literals in each of some sets; mostly of what is in the texts. */
     for (size_t n = 1 + random_below(10); n > 0; n--) {
         unsigned char set = (unsigned char)(1 << random_below(8));
         size_t g = random_below(prints.groups);
-        for (unsigned i = 0; i < width; i++) {
+        for (unsigned i = 0; i < count; i++) {
             unsigned char byte = (unsigned char)"xXy.y"[random_below(5)];
             if (random_below(4) == 0)
                 byte = (unsigned char)random_below(256);
@@ -212,8 +217,9 @@ static void check_place(unsigned char *text, size_t length) {
         check_lists(sets[q], origin, from, from + length);
         size_t reach = length > 0 ? random_below(length < REACH ? length : REACH) : 0;
         check_probes(sets[q], origin, from, from + length - reach, reach);
-        for (unsigned width = 1; width <= MMK_PRINT_BYTES && width <= length; width++)
-            check_prints(sets[q], origin, from, from + length - (width - 1), width);
+        for (unsigned count = 1; count <= 5; count++)
+            check_prints(sets[q], origin, from, from + length - reach, reach,
+                         count < 5 ? count : count + (unsigned)random_below(MMK_PRINT_BYTES - 4));
     }
 }
 

@@ -1,4 +1,5 @@
 /* Many literals at once: what is found, whichever way it is found, and wherever the work is cut. */
+#include "scan/needles.h"
 #include "texts.h"
 
 #define MOST 1000        /* bytes of a text */
@@ -99,6 +100,12 @@ static mmk_many begin(const mmk_kernels *kernels, const mmk_needles *needles, in
         many.first = many.way = (mmk_way)way;
         many.retry = way == MMK_BY_AUTOMATON ? SIZE_MAX : 0;
     }
+    if (way == MMK_BY_SAMPLES) {
+        size_t width = (size_t)8 << random_below(3);
+        many.samples = mmk__samples_study(needles, needles->shortest < width ? 8 : width);
+        if (!CHECK(many.samples != NULL))
+            exit(1);
+    }
     if (random_below(2)) /* the next candidate is one too many */
         many.debt = (size_t)1 << 20;
     return many;
@@ -116,6 +123,10 @@ static bool can_go(const mmk_kernels *kernels, const mmk_needles *needles, const
     }
     if (way == MMK_BY_BYTES)
         return different <= 4;
+    if (way == MMK_BY_SAMPLES)
+        return needles->shortest >= 8;
+    if (way == MMK_BY_AUTOMATON)
+        return true;
     return way != MMK_BY_PRINTS ||
            (kernels->prints != NULL && mmk_needles_count(needles) <= 64);
 }
@@ -128,7 +139,7 @@ static void check_task(const task *t) {
     for (unsigned overlapping = 0; overlapping < 2; overlapping++) {
         size_t count = expect(t, overlapping);
         for (unsigned q = 0; q < set_count; q++) {
-            for (int way = OWN; way <= MMK_BY_AUTOMATON; way++) {
+            for (int way = OWN; way <= MMK_BY_SAMPLES; way++) {
                 if (!can_go(sets[q], needles, t, way))
                     continue;
                 mmk_many many = begin(sets[q], needles, way);
@@ -217,6 +228,8 @@ static void test_random_needles(void) {
         random_text(text, length, "abABxyXY[{\n.", letters);
         size_t count = 1 + random_below(random_below(2) ? 5 : random_below(3) ? 40 : MOST_NEEDLES);
         size_t longest = random_below(2) ? 6 : 64, shortest = 1 + random_below(5);
+        if (longest == 64 && random_below(2))
+            shortest = 8 + random_below(50);
         task t = {.text = text, .needles = needle_list, .sizes = needle_sizes, .count = count,
                   .fold = random_below(3) == 0};
         for (size_t n = 0; n < count; n++) {
@@ -351,6 +364,25 @@ static void test_which_way_is_taken_first(void) {
         check_way((const char *const[]){"ab", "b", "c", "d", "e"}, 5, sets[q],
                   prints ? MMK_BY_PRINTS : MMK_BY_AUTOMATON);
     }
+    /* Too many for fingerprints. */
+    const unsigned char *list[65];
+    size_t sizes[65];
+    for (size_t n = 0; n < 65; n++) {
+        list[n] = needle_bytes[n];
+        sizes[n] = 2;
+        needle_bytes[n][0] = (unsigned char)('a' + n % 4);
+        needle_bytes[n][1] = (unsigned char)n;
+    }
+    for (unsigned different = 4; different <= 5; different++) {
+        needle_bytes[0][0] = (unsigned char)(different == 4 ? 'a' : '.');
+        mmk_needles *needles = mmk_needles_study(list, sizes, 65, false);
+        for (unsigned q = 0; q < set_count; q++) {
+            mmk_many many = begin(sets[q], needles, OWN);
+            CHECK_EQ(many.way, different == 4 ? MMK_BY_BYTES : MMK_BY_AUTOMATON);
+            mmk_many_end(&many);
+        }
+        mmk_needles_free(needles);
+    }
 }
 
 /* False candidates everywhere: the filter is left, and comes back after the bad part. */
@@ -369,6 +401,7 @@ static void test_the_filter_is_left_and_tried_again(void) {
         uint64_t at, which;
         mmk_many many;
         CHECK(mmk_many_begin(&many, sets[q], needles));
+        many.lesson = SIZE_MAX;
         mmk_way first = many.first;
         CHECK_EQ(mmk_many_list(&many, text, 0, BAD / 2, LENGTH, false, 0, &at, &which, 1, &resume),
                  0);
@@ -377,6 +410,80 @@ static void test_the_filter_is_left_and_tried_again(void) {
                                &resume), 1);
         CHECK(at == LENGTH - 9 && which == 0);
         CHECK_EQ(many.way, first);
+        mmk_many_end(&many);
+    }
+    mmk_needles_free(needles);
+    free(text);
+}
+
+/* The same text teaches fingerprints what tells the needles from it; and they see what is there. */
+static void test_fingerprints_learn(void) {
+    enum { LENGTH = 1 << 18, LATE = LENGTH - 40 };
+    unsigned char runs[3][200], *text = malloc(LENGTH);
+    const unsigned char *list[] = {runs[0], runs[1], runs[2]};
+    size_t sizes[] = {200, 20, 3}, resume;
+    memset(runs, 'a', sizeof runs);
+    runs[0][150] = 'B'; /* where only comparisons get */
+    runs[1][19] = 'B';
+    runs[2][2] = 'B';
+    memset(text, 'a', LENGTH);
+    text[1000 + 150] = text[LATE + 19] = 'b';
+    for (unsigned fold = 0; fold < 2; fold++) {
+        mmk_needles *needles = mmk_needles_study(list, sizes, 3, fold);
+        for (unsigned q = 0; q < set_count; q++) {
+            uint64_t at[8], which[8];
+            mmk_many many;
+            CHECK(mmk_many_begin(&many, sets[q], needles));
+            mmk_way first = many.first;
+            size_t found = mmk_many_list(&many, text, 0, LENGTH, LENGTH, true, 0, at, which, 8,
+                                         &resume);
+            CHECK_EQ(found, fold ? 5 : 0);
+            for (size_t i = 0; i < found; i++) {
+                static const uint64_t AT[] = {1000, 1131, 1148, LATE, LATE + 17};
+                static const uint64_t WHICH[] = {0, 1, 2, 1, 2};
+                CHECK(at[i] == AT[i] && which[i] == WHICH[i]);
+            }
+            CHECK_EQ(many.way, first == MMK_BY_PRINTS ? MMK_BY_PRINTS : MMK_BY_AUTOMATON);
+            CHECK((many.prints.reach > 100) == (first == MMK_BY_PRINTS));
+            mmk_many_end(&many);
+        }
+        mmk_needles_free(needles);
+    }
+    free(text);
+}
+
+/* Where the needles look like the text at every offset, but have long windows that it has not; and
+ * then has. */
+static void test_windows_are_tried_and_left(void) {
+    enum { LENGTH = 1 << 18, COUNT = 64, SIZE = 40 };
+    unsigned char *text = malloc(LENGTH);
+    size_t resume;
+    uint64_t at, which;
+    random_text(text, LENGTH, "ab", 2);
+    for (size_t n = 0; n < COUNT; n++) {
+        random_text(needle_bytes[n], SIZE, "ab", 2);
+        needle_list[n] = needle_bytes[n];
+        needle_sizes[n] = SIZE;
+    }
+    memset(text + LENGTH / 2, 'c', LENGTH / 2);
+    for (size_t i = LENGTH / 2; i < LENGTH - SIZE; i += SIZE)
+        memcpy(text + i, needle_bytes[0], SIZE - 1);
+    memcpy(text + 3333, needle_bytes[5], SIZE);
+    memcpy(text + LENGTH - SIZE, needle_bytes[7], SIZE);
+    mmk_needles *needles = mmk_needles_study(needle_list, needle_sizes, COUNT, false);
+    for (unsigned q = 0; q < set_count; q++) {
+        mmk_many many;
+        CHECK(mmk_many_begin(&many, sets[q], needles));
+        CHECK_EQ(mmk_many_list(&many, text, 0, LENGTH / 2, LENGTH, false, 0, &at, &which, 1,
+                               &resume), 1);
+        CHECK(at == 3333 && which == 5);
+        CHECK_EQ(mmk_many_list(&many, text, resume, LENGTH / 2, LENGTH, false, 0, &at, &which, 1,
+                               &resume), 0);
+        CHECK_EQ(many.way, MMK_BY_SAMPLES);
+        CHECK_EQ(mmk_many_list(&many, text, LENGTH / 2, LENGTH, LENGTH, false, 0, &at, &which, 1,
+                               &resume), 1);
+        CHECK(at == LENGTH - SIZE && which == 7);
+        CHECK_EQ(many.way, MMK_BY_AUTOMATON);
         mmk_many_end(&many);
     }
     mmk_needles_free(needles);
@@ -441,6 +548,8 @@ int main(void) {
     test_automaton_larger_than_its_rows();
     test_which_way_is_taken_first();
     test_the_filter_is_left_and_tried_again();
+    test_fingerprints_learn();
+    test_windows_are_tried_and_left();
     test_a_chunk_is_read_once();
     test_lines_of_many();
     DONE("tests/c/test_scan_many");

@@ -28,13 +28,14 @@ typedef struct {
 
 #define MMK_PROBES 8
 
-/* Sets of beginnings, told by the halves of their first bytes: bit s of low[g][i][b & 15] and of
- * high[g][i][b >> 4] says that in set s of group g, byte i may be b. */
+/* Sets of literals, told by the halves of their bytes at a few offsets: bit s of low[g][i][b & 15]
+ * and of high[g][i][b >> 4] says that in set s of group g, the byte at offset[i] may be b. */
 #define MMK_PRINT_GROUPS 2
-#define MMK_PRINT_BYTES 4
+#define MMK_PRINT_BYTES 16
 typedef struct {
-    unsigned groups; /* 1, or 2 if at least 3 bytes are looked at */
-    unsigned width;  /* so many first bytes are looked at, 1 to MMK_PRINT_BYTES */
+    unsigned groups, count; /* 1 or 2, and so many offsets, 1 to MMK_PRINT_BYTES */
+    size_t reach;           /* one more than the largest offset */
+    size_t offset[MMK_PRINT_BYTES];
     unsigned char low[MMK_PRINT_GROUPS][MMK_PRINT_BYTES][16];
     unsigned char high[MMK_PRINT_GROUPS][MMK_PRINT_BYTES][16];
 } mmk_fingerprints;
@@ -53,8 +54,8 @@ typedef struct {
     /* The first block in [from, stop) with any of 1 to 4 bytes. */
     bool (*any)(const unsigned char *text, size_t from, size_t stop, const unsigned char *bytes,
                 unsigned byte_count, size_t *at, uint64_t *hits);
-    /* The first block in [from, stop) with positions at which one of the sets has all of the first
-     * bytes. text[stop - 1 + width - 1] must be readable. NULL: these instructions cannot. */
+    /* The first block in [from, stop) with positions at which one of the sets has all of the bytes.
+     * text[stop - 1 + reach - 1] must be readable. NULL: these instructions cannot. */
     bool (*prints)(const unsigned char *text, size_t from, size_t stop,
                    const mmk_fingerprints *prints, size_t *at, uint64_t *hits);
     /* Writes `base` + position of each occurrence of a byte in [from, stop), up to `capacity` of
@@ -136,12 +137,16 @@ size_t mmk_needles_longest(const mmk_needles *needles);
 /* So many can start at one position. */
 size_t mmk_needles_most(const mmk_needles *needles);
 
-/* How candidates are found. When they turn out false too often, the automaton takes over. */
+/* How candidates are found. When they turn out false too often, fingerprints learn from the text to
+ * tell more; where they cannot, the automaton takes over, or windows of long needles. */
 typedef enum {
     MMK_BY_BYTES,     /* up to 4 different first bytes */
-    MMK_BY_PRINTS,    /* fingerprints of the first bytes */
+    MMK_BY_PRINTS,    /* fingerprints: of the first bytes, then of those that tell most */
     MMK_BY_AUTOMATON, /* each byte once, whatever the text */
+    MMK_BY_SAMPLES,   /* windows that the needles have, here and there */
 } mmk_way;
+
+#define MMK_FAILURES 8
 
 /* A search under way. One per thread. */
 typedef struct {
@@ -150,12 +155,18 @@ typedef struct {
     mmk_way first, way;   /* the first way, and the one it has come to */
     size_t credit, debt;  /* bytes that were scanned, and what candidates cost */
     size_t retry;         /* from this position on, the first way is tried again */
+    mmk_fingerprints prints;
+    size_t lesson, lesson_gap; /* from this position on, they may learn; so far apart */
+    struct mmk_samples *samples;
+    size_t sampling, sampling_gap; /* the same, of trying windows */
+    size_t failures[MMK_FAILURES], failure_count; /* offsets at which comparisons failed, lately */
     struct mmk_mark *marks; /* what the automaton has found in [marks_from, marks_stop) */
     size_t mark_count, marks_origin, marks_from, marks_stop, marks_end;
     const unsigned char *marks_text;
 } mmk_many;
 
-/* False if there is no memory. */
+/* False if there is no memory. Takes 128 KiB, as much again for windows, and more only for needles
+ * of more than 4 KiB: 32 times the longest one's size. */
 bool mmk_many_begin(mmk_many *many, const mmk_kernels *kernels, const mmk_needles *needles);
 void mmk_many_end(mmk_many *many);
 /* Occurrences that start in [from, stop) and end by `end`: from the left, the first one listed of

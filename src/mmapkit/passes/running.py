@@ -27,7 +27,8 @@ class Blocks:
     Made by `mmapkit.blocks()` and the `blocks()` of Mapping, MappedArray and ShardedArray. `len()`
     is the number of blocks. A pass that is not carried to its end gives its memory, its mappings
     and descriptors back when its iterator is collected, or, as a context manager, at the end of the
-    block.
+    block. Where Ctrl-C comes while it waits for a file, it waits no more: what is being read into
+    goes as soon as the reading has ended.
 
     Attributes
     ----------
@@ -106,15 +107,13 @@ def _end_all() -> None:
 
 
 def _run(cuts: Steps, begin: Callable[[], Place]) -> Generator[Any]:
-    if cuts.step_count == 0:
-        return
-    with contextlib.closing(begin()) as place:
-        if cuts.step_count == 1:  # not worth a thread
+    if cuts.step_count > 1:
+        yield from _run_ahead(cuts, begin())
+    elif cuts.step_count == 1:  # not worth a thread
+        with contextlib.closing(begin()) as place:
             loaded = place.load(0, place.scout(0))
             yield from place.blocks(0, loaded)
             place.leave(0, loaded)
-        else:
-            yield from _run_ahead(cuts, place)
 
 
 def _run_ahead(cuts: Steps, place: Place) -> Generator[Any]:
@@ -125,19 +124,41 @@ def _run_ahead(cuts: Steps, place: Place) -> Generator[Any]:
         if step < cuts.step_count:
             held[step] = place.load(step, place.scout(step))
 
-    held: dict[int, Loaded] = {}
-    try:
-        with Pool(1, "mmapkit-blocks") as helper:
-            coming = Task(advance, 0)
-            helper.start(coming)
-            for step in range(cuts.step_count):
-                coming.result()
-                coming = Task(advance, step + 1)
-                helper.start(coming)
-                yield from place.blocks(step, held[step])
-            coming.result()
-            advance(cuts.step_count + 1)
-    finally:
+    def clear() -> None:
+        """Let everything go: the helper does, because then it is at no step any more."""
         for step, loaded in held.items():
             with contextlib.suppress(Exception):  # another one is under way, or nobody is there
                 place.release(step, loaded)
+        held.clear()
+        place.close()
+
+    held: dict[int, Loaded] = {}
+    patient = True
+    try:
+        helper = Pool(1, "mmapkit-blocks")
+    except BaseException:
+        place.close()
+        raise
+    try:
+        coming = Task(advance, 0)
+        helper.start(coming)
+        for step in range(cuts.step_count):
+            coming.result()
+            coming = Task(advance, step + 1)
+            helper.start(coming)
+            yield from place.blocks(step, held[step])
+        coming.result()
+        advance(cuts.step_count + 1)
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException:  # Ctrl-C, and what is read into may be slow to come
+        patient = False
+        raise
+    finally:
+        clearing = Task(clear)
+        helper.start(clearing)
+        if patient:
+            clearing.result()
+            helper.close()
+        else:
+            helper.dismiss()
