@@ -27,8 +27,7 @@ class Blocks:
     Made by `mmapkit.blocks()` and the `blocks()` of Mapping, MappedArray and ShardedArray. `len()`
     is the number of blocks. A pass that is not carried to its end gives its memory, its mappings
     and descriptors back when its iterator is collected, or, as a context manager, at the end of the
-    block. Where Ctrl-C comes while it waits for a file, it waits no more: what is being read into
-    goes as soon as the reading has ended.
+    block. After Ctrl-C it still waits for the step that is being read, but not after a second one.
 
     Attributes
     ----------
@@ -133,7 +132,6 @@ def _run_ahead(cuts: Steps, place: Place) -> Generator[Any]:
         place.close()
 
     held: dict[int, Loaded] = {}
-    patient = True
     try:
         helper = Pool(1, "mmapkit-blocks")
     except BaseException:
@@ -149,16 +147,11 @@ def _run_ahead(cuts: Steps, place: Place) -> Generator[Any]:
             yield from place.blocks(step, held[step])
         coming.result()
         advance(cuts.step_count + 1)
-    except (Exception, GeneratorExit):
-        raise
-    except BaseException:  # Ctrl-C, and what is read into may be slow to come
-        patient = False
-        raise
     finally:
         clearing = Task(clear)
         helper.start(clearing)
-        if patient:
-            clearing.result()
+        try:
+            clearing.result()  # when the step that is being brought in has come
             helper.close()
-        else:
+        finally:  # it may have been Ctrl-C, again: then nobody waits any more
             helper.dismiss()
