@@ -43,7 +43,7 @@ class MappingFault(OSError):
         The system's error number for that cause.
     found : object
         What a search had found before it met the fault, in the form in which it returns it; None
-        where nothing was searched for.
+        where nothing was searched for, or what was found has come one by one.
     searched : int or None
         The offset in the mapping up to which `found` is complete.
     """

@@ -110,7 +110,7 @@ def test_pieces_before_the_fault_have_come(file):
             for piece in pieces:
                 come += 1
 
-        fault_of(take)
+        assert fault_of(take).found is None
         assert 44 <= come <= 48, come
     """,
         file,

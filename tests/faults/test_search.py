@@ -50,6 +50,7 @@ with mk.open(args[0]) as m:
     except MappingFault as fault:
         require_fault(fault, args[0], fault.offset)
         assert fault.offset >= 5 * MIB
+        assert fault.found is None  # it has come
     else:
         raise AssertionError("no fault")
     del hits, hit

@@ -94,14 +94,14 @@ class Candidates:
                         yield batch
         except MappingFault as fault:
             source.know_of_faults()
-            yield from self._certain(fault)
+            found, fault.found = fault.found, None
+            yield from self._certain(found)
             raise
 
-    def _certain(self, fault: MappingFault) -> Iterator[list[Candidate]]:
+    def _certain(self, spanning: Any) -> Iterator[list[Candidate]]:
         """What is left in the lines that end before the first byte that was lost."""
         if self._spans_lines:
-            found: Any = fault.found
-            yield found or []
+            yield spanning or []
             return
         text, last = self.source.text, self._last
         start, number = (0, 0) if last is None else (last[2], last[4])

@@ -293,7 +293,7 @@ def _pieces(text: type_of_text, call: Call, limit: int, views: bool) -> Iterator
             try:
                 numbers, at = _scan.find_all(text, call.needle, at, stop, end)
             except MappingFault as fault:
-                numbers, lost = fault.found, fault
+                numbers, lost, fault.found = fault.found, fault, None
             for offset in memoryview(numbers):
                 yield piece(begin, offset)
                 begin = offset + call.needle.size

@@ -359,10 +359,14 @@ def _from_heads(source: Source, engine: Engine, head: Requirement, whole: Text) 
         first, stop = max(start, done), min(start + HEADS_BYTES, last)
         if first >= stop:
             continue
-        if isinstance(needle, _scan.Needle):
-            offsets, _ = _scan.find_all(text, needle, first, stop, size, True)
-        else:
-            offsets, _, _ = _scan.find_any(text, needle, first, stop, size, True)
+        try:
+            if isinstance(needle, _scan.Needle):
+                offsets, _ = _scan.find_all(text, needle, first, stop, size, True)
+            else:
+                offsets, _, _ = _scan.find_any(text, needle, first, stop, size, True)
+        except MappingFault as fault:
+            fault.found = None
+            raise
         for at in memoryview(offsets):
             if at >= done and (match := match_at(whole, at)):
                 done = match.span()[1]
