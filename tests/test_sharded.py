@@ -312,7 +312,7 @@ def test_dtype_stays_that_of_the_files_across_seams(tmp_path, dtype):
     with mk.open_sharded(paths) as s:
         for found, expected in ((s[2:9], whole[2:9]), (np.asarray(s), whole), (s.ravel(), whole)):
             assert found.dtype == s.dtype == whole.dtype
-            assert found.tobytes() == expected.tobytes()
+            assert (found == expected).all()  # what is between a structure's fields may differ
 
 
 def test_masks_of_elements(s, files, tmp_path):
