@@ -4,6 +4,7 @@ import _thread
 import queue
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def require_threads(count):
 
 def test_threads_are_there_before_their_work():
     others = threading.active_count()
-    with Pool(3, "mine") as pool:
+    with closing(Pool(3, "mine")) as pool:
         assert threading.active_count() == others + 3
         barrier = threading.Barrier(3)
         tasks = [Task(barrier.wait, 60) for _ in range(3)]
@@ -44,7 +45,7 @@ def test_errors_are_those_of_the_work():
     def fail(error):
         raise error
 
-    with Pool(1, "mine") as pool:
+    with closing(Pool(1, "mine")) as pool:
         for error in (KeyError("mine"), TimeoutError("mine"), SystemExit("mine")):
             task = Task(fail, error)
             pool.start(task)
@@ -57,7 +58,7 @@ def test_errors_are_those_of_the_work():
 
 def test_what_nobody_has_begun_is_not_done_any_more():
     done, go_on = [], threading.Event()
-    with Pool(1, "mine") as pool:
+    with closing(Pool(1, "mine")) as pool:
         begun = threading.Event()
         first = Task(lambda: (begun.set(), go_on.wait(60), done.append(1)))
         pool.start(first)
@@ -74,7 +75,7 @@ def test_what_nobody_has_begun_is_not_done_any_more():
 
 def test_settling_waits_for_what_has_begun():
     done, begun = [], threading.Event()
-    with Pool(1, "mine") as pool:
+    with closing(Pool(1, "mine")) as pool:
         task = Task(lambda: (begun.set(), time.sleep(0.02), done.append(1)))
         pool.start(task)
         assert begun.wait(60)
@@ -84,7 +85,7 @@ def test_settling_waits_for_what_has_begun():
 
 def test_the_end_is_told_in_the_thread_that_did_it():
     told = queue.SimpleQueue()
-    with Pool(1, "mine") as pool:
+    with closing(Pool(1, "mine")) as pool:
         task = Task(len, "abc", tell=lambda task: told.put((task, threading.current_thread().name)))
         pool.start(task)
         assert told.get(timeout=60) == (task, "mine_0")
@@ -121,7 +122,7 @@ def test_no_threads_to_be_had(monkeypatch):
 
 def test_ctrl_c_is_heard_while_work_is_waited_for():
     go_on = threading.Event()
-    with Pool(1, "mine") as pool:
+    with closing(Pool(1, "mine")) as pool:
         begun = threading.Event()
         task = Task(lambda: (begun.set(), go_on.wait(60)))
         pool.start(task)
@@ -156,7 +157,7 @@ def interrupted(work, **options):
 @on_one_interpreter
 def test_interrupted_pool_leaves_no_thread():
     def work(at):
-        with Pool(2, "mine") as pool:
+        with closing(Pool(2, "mine")) as pool:
             tasks = [Task(int, "5") for _ in range(3)]
             for task in tasks:
                 pool.start(task)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from queue import SimpleQueue
     from threading import Thread
-    from types import TracebackType
-    from typing import Any, Final, Self
+    from typing import Any, Final
 
 __all__ = ["POLL_S", "Pool", "Task"]
 
@@ -96,7 +95,7 @@ class Task:
 
 
 class Pool:
-    """So many threads, there from the beginning, until `close()`. A context manager."""
+    """So many threads, there from the beginning, until `close()`."""
 
     _lives: Sequence[Task] = ()  # the life of each thread
 
@@ -148,19 +147,6 @@ class Pool:
     def __del__(self) -> None:
         """Send those home that nobody closed: Ctrl-C came before the block was entered."""
         self.dismiss()
-
-    def __enter__(self) -> Self:
-        """Return the pool."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 def _start(threads: Iterable[Thread]) -> None:

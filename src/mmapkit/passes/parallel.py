@@ -296,7 +296,7 @@ def _in_threads(
                 job.stopped = True  # before the next step is begun: loading may have failed
                 raise
 
-        with Pool(count, "mmapkit-map") as pool:
+        with contextlib.closing(Pool(count, "mmapkit-map")) as pool:
 
             def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Task:
                 task = Task(run, step, cold, tell=tell)
@@ -388,7 +388,10 @@ def _in_processes(
         return future
 
     # A thread hands the steps over: see pools.py.
-    with contextlib.closing(job.plan.begin()) as place, Pool(1, "mmapkit-map") as pool:
+    with (
+        contextlib.closing(job.plan.begin()) as place,
+        contextlib.closing(Pool(1, "mmapkit-map")) as pool,
+    ):
 
         def begin(step: int, cold: bool, tell: Callable[[Any], object]) -> Future[list[Any]]:
             handing = Task(submit, step, cold, tell)
