@@ -17,7 +17,14 @@ PACKAGES = Path(mmapkit.__file__).parents[1]
 def surroundings():
     """What the programs find this package and each other by."""
     found = os.pathsep.join([str(PACKAGES), str(HERE)])
-    return {**os.environ, "PYTHONPATH": found, "OPENBLAS_NUM_THREADS": "1"}
+    return {
+        **os.environ,
+        "PYTHONPATH": found,
+        "OPENBLAS_NUM_THREADS": "1",
+        # A free-threaded CPython's allocator gives memory back when some milliseconds have passed:
+        # then the calls of two runs differ, and the one that is to fail is another.
+        "MIMALLOC_PURGE_DELAY": "-1",
+    }
 
 
 def start(program, *arguments, **how):
