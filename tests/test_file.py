@@ -92,6 +92,7 @@ def test_closed_file_raises(file):
         f.size,
         f.identity,
         f.allocated,
+        lambda: f.has_name(str(file)),
         f.sync,
         f.__enter__,
         lambda: f.read(0, 1),
@@ -172,6 +173,30 @@ def test_identity_stays_and_tells_files_apart(file, tmp_path):
 
 
 @pytest.mark.skipif(WINDOWS, reason="POSIX counts blocks")
+def test_has_name(file, tmp_path, symlink):
+    link, none = tmp_path / "link", tmp_path / "none"
+    symlink(link, file)
+    other = tmp_path / "other"
+    shutil.copy(file, other)
+    with File(file, "r") as f:
+        assert f.has_name(str(file))
+        assert f.has_name(str(link))
+        assert not f.has_name(str(other))
+        assert not f.has_name(str(none))
+        os.replace(file, none)
+        assert f.has_name(str(none))
+        assert not f.has_name(str(file))
+    with pytest.raises(ValueError, match="closed"):
+        f.has_name(str(file))
+
+
+@pytest.mark.skipif(WINDOWS, reason="nothing is found below a file there")
+def test_has_name_raises_what_is_in_the_way(file):
+    with File(file, "r") as f, pytest.raises(NotADirectoryError) as caught:
+        f.has_name(f"{file}/below")
+    assert caught.value.filename == f"{file}/below"
+
+
 def test_allocated_tells_holes(tmp_path):
     with File(tmp_path / "f", "x+") as f:
         f.resize(1 << 20)

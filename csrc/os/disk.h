@@ -35,6 +35,8 @@ mmk_status mmk_os_directory_sync(const mmk_path_char *path);
 typedef enum { MMK_NAME_FREE, MMK_NAME_TAKEN, MMK_NAME_LINK } mmk_name;
 /* MMK_NAME_FREE also where it cannot be found out. */
 mmk_name mmk_os_name_look(const mmk_path_char *path);
+/* Whether a name, symbolic links followed, stands for this open file; false if for none. */
+mmk_status mmk_os_name_leads_to(const mmk_path_char *path, mmk_handle file, bool *leads);
 /* Writes pieces one after the other, 1 to MMK_OS_PIECES of them, none empty; perhaps fewer bytes
  * than there are, but at least one. */
 mmk_status mmk_os_file_write_some(mmk_handle file, uint64_t offset, const mmk_piece *pieces,

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "os/os.h"
+#include "os/posix.h"
+
+int mmk__os_stat(int file, const char *path, struct stat *found) {
+    return path == NULL ? fstat(file, found) : stat(path, found);
+}
 
 mmk_status mmk_os_file_identify(mmk_handle file, mmk_identity *identity) {
     struct stat found;

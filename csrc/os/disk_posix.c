@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "os/os.h"
+#include "os/posix.h"
 
 /* Locks of an open file description, not of a process: POSIX 2024, fcntl(). macOS has them since
  * 10.15 or before, without a name in its headers (bsd/sys/fcntl_private.h of xnu). */
@@ -17,7 +17,7 @@
 
 mmk_status mmk_os_file_blocks(mmk_handle file, uint64_t *allocated_bytes) {
     struct stat found;
-    if (fstat((int)file, &found) != 0)
+    if (mmk__os_stat((int)file, NULL, &found) != 0)
         return errno;
     *allocated_bytes = (uint64_t)found.st_blocks * 512;
     return MMK_OK;
@@ -39,6 +39,17 @@ mmk_name mmk_os_name_look(const mmk_path_char *path) {
     if (lstat(path, &found) != 0)
         return MMK_NAME_FREE;
     return S_ISLNK(found.st_mode) ? MMK_NAME_LINK : MMK_NAME_TAKEN;
+}
+
+mmk_status mmk_os_name_leads_to(const mmk_path_char *path, mmk_handle file, bool *leads) {
+    struct stat there, here;
+    *leads = false;
+    if (mmk__os_stat(AT_FDCWD, path, &there) != 0)
+        return errno == ENOENT ? MMK_OK : errno;
+    if (mmk__os_stat((int)file, NULL, &here) != 0)
+        return errno;
+    *leads = there.st_ino == here.st_ino && there.st_dev == here.st_dev;
+    return MMK_OK;
 }
 
 static bool means_no_locks(int code) {

@@ -38,6 +38,25 @@ mmk_name mmk_os_name_look(const mmk_path_char *path) {
     return found & FILE_ATTRIBUTE_REPARSE_POINT ? MMK_NAME_LINK : MMK_NAME_TAKEN;
 }
 
+mmk_status mmk_os_name_leads_to(const mmk_path_char *path, mmk_handle file, bool *leads) {
+    *leads = false;
+    HANDLE there = CreateFileW(path, FILE_READ_ATTRIBUTES,
+                               FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                               OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (there == INVALID_HANDLE_VALUE) {
+        DWORD code = GetLastError();
+        return code == ERROR_FILE_NOT_FOUND ? MMK_OK : failure();
+    }
+    mmk_identity one, other;
+    mmk_status status = mmk_os_file_identify((mmk_handle)there, &one);
+    CloseHandle(there);
+    if (status == MMK_OK)
+        status = mmk_os_file_identify(file, &other);
+    if (status == MMK_OK)
+        *leads = one.inode == other.inode && one.device == other.device;
+    return status;
+}
+
 /* WriteFileGather() takes whole pages of files without a cache only. */
 mmk_status mmk_os_file_write_some(mmk_handle file, uint64_t offset, const mmk_piece *pieces,
                                   size_t count, size_t *done) {

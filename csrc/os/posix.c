@@ -72,7 +72,7 @@ void mmk_os_file_close(mmk_handle file) { close((int)file); }
 
 mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info) {
     struct stat found;
-    if (fstat((int)file, &found) != 0)
+    if (mmk__os_stat((int)file, NULL, &found) != 0)
         return errno;
     int flags = fcntl((int)file, F_GETFL);
     if (flags < 0)
@@ -99,7 +99,7 @@ mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info) {
 
 mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes) {
     struct stat found;
-    if (fstat((int)file, &found) != 0)
+    if (mmk__os_stat((int)file, NULL, &found) != 0)
         return errno;
     *size_bytes = (uint64_t)found.st_size;
     return MMK_OK;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "os/os.h"
 
@@ -20,6 +21,10 @@ int mmk__os_memory_file(void); /* nameless shared memory, or -1; async-signal-sa
 int mmk__os_advice(mmk_advice advice); /* madvise's word for it, or -1 */
 int mmk__os_huge_flags(void);  /* mmap flags for explicit huge pages, or 0 */
 int mmk__os_open_beneath(const char *path, const char *directory, int flags);
+/* fstat(2), or stat(2) where there is a path, but for the times, which are not filled in. From Linux
+ * 6.13 on, who asks for them has the next write take a time of its own, and the next sync wait for
+ * the inode, too, on filesystems without a journal: fdatasync takes half as long again. */
+int mmk__os_stat(int file, const char *path, struct stat *found);
 bool mmk__os_block_device_bytes(int file, uint64_t *size_bytes);
 size_t mmk__os_huge_page_bytes(int file);
 bool mmk__os_tells_residency(int file); /* may this user know what is resident? */

@@ -184,6 +184,22 @@ cdef class File:
         self._check(status, "ask for its blocks")
         return size
 
+    def has_name(self, str path not None):
+        """Tell whether a path, symbolic links followed, leads to this very file."""
+        cdef mmk_path_char *name = mmk_py_path(path)
+        cdef c_bool leads = False
+        cdef mmk_status status
+        try:
+            self._enter("compare it")
+            with nogil:
+                status = mmk_os_name_leads_to(name, self.handle, &leads)
+                self._leave()
+        finally:
+            PyMem_Free(name)
+        if status != MMK_OK:
+            raise _errors.translate(status, "look for it", path)
+        return bool(leads)
+
     # --- bytes ----------------------------------------------------------------------------------
 
     def read(self, offset, length):

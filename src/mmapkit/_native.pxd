@@ -290,6 +290,7 @@ cdef extern from "os/disk.h" nogil:
         MMK_NAME_TAKEN
         MMK_NAME_LINK
     mmk_name mmk_os_name_look(const mmk_path_char *path)
+    mmk_status mmk_os_name_leads_to(const mmk_path_char *path, mmk_handle file, c_bool *leads)
     mmk_status mmk_os_directory_sync(const mmk_path_char *path)
     mmk_status mmk_os_file_lock(mmk_handle file, uint64_t offset, uint64_t length_bytes,
                                 bint exclusive, c_bool *obtained)

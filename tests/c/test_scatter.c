@@ -88,6 +88,22 @@ static void test_identity(void) {
     remove_file(PATH("b"));
 }
 
+static void test_names(void) {
+    mmk_handle a = open_file(PATH("a")), b = open_file(PATH("b"));
+    bool leads = false;
+    CHECK_EQ(mmk_os_name_leads_to(PATH("a"), a, &leads), MMK_OK);
+    CHECK(leads);
+    CHECK_EQ(mmk_os_name_leads_to(PATH("a"), b, &leads), MMK_OK);
+    CHECK(!leads);
+    leads = true;
+    CHECK_EQ(mmk_os_name_leads_to(PATH("none"), a, &leads), MMK_OK);
+    CHECK(!leads);
+    mmk_os_file_close(a);
+    mmk_os_file_close(b);
+    remove_file(PATH("a"));
+    remove_file(PATH("b"));
+}
+
 static void test_blocks_and_syncs(void) {
     mmk_handle file = open_file(PATH("blocks"));
     static unsigned char bytes[1 << 16];
@@ -152,6 +168,7 @@ int main(void) {
     test_pieces();
     test_runs();
     test_identity();
+    test_names();
     test_blocks_and_syncs();
     test_locks();
     test_clone();

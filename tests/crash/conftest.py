@@ -11,7 +11,10 @@ from .processes import Zygote, compile_tracer
 from .report import Report
 
 if sys.platform == "win32":  # they mount, signal, and follow processes as POSIX does
-    collect_ignore = ["test_full_disk.py", "test_kill.py", "test_shutdown.py", "test_errno.py"]
+    collect_ignore = [
+        *("test_calls.py", "test_errno.py", "test_full_disk.py", "test_kill.py"),
+        "test_shutdown.py",
+    ]
 
 _reports = pytest.StashKey[list[Report]]()
 

@@ -47,13 +47,7 @@ class Files:
 
     def leads_to(self, path: str, file: File) -> bool:
         """Tell whether that is the name of an open file."""
-        try:
-            if sys.platform == "win32":
-                with contextlib.closing(self.open(path, "r")) as found:
-                    return found.identity() == file.identity()
-            return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-        except FileNotFoundError:
-            return False
+        return file.has_name(path)
 
     def replace(self, source: str, target: str) -> None:
         """Rename, over whatever is there."""

@@ -1,0 +1,20 @@
+"""Which system calls a commit makes, one session after the other."""
+
+from itertools import pairwise
+
+from .test_kill import _fresh
+
+COMMITS = 6  # of a session: see zygote.py
+# From Linux 6.13 on, who asks for a file's times has its next write take a time of its own, which
+# the next sync then waits for (multigrain timestamps).
+ASK_FOR_TIMES = {"stat", "lstat", "fstat", "newfstatat"}
+
+
+def test_commits_sync_once_and_ask_for_no_times(zygote, quick_folder):
+    calls = zygote.calls("session", _fresh(quick_folder))
+    syncs = [index for index, name in enumerate(calls) if name == "fdatasync"]
+    assert len(syncs) == 2 + COMMITS + 1, calls  # first a journal is made, and at last it goes
+    for first, last in pairwise(syncs[2:-1]):
+        between = calls[first:last]
+        assert between.count("pwritev") == 2, between  # the mark of one, and the next one's frame
+        assert ASK_FOR_TIMES.isdisjoint(between), between
