@@ -24,11 +24,17 @@ uint64_t mmk_os_thread_id(void) {
 
 bool mmk_os_on_main_thread(void) { return pthread_main_np() != 0; }
 
-uint64_t mmk_os_thread_reads(void) {
+mmk_os_waits mmk_os_thread_waits(void) {
     struct rusage used; /* of the process: there is none of a thread */
     if (getrusage(RUSAGE_SELF, &used) != 0)
-        return MMK_READS_UNKNOWN;
-    return (uint64_t)used.ru_majflt + (uint64_t)used.ru_inblock;
+        return (mmk_os_waits){MMK_READS_UNKNOWN, 0};
+    return (mmk_os_waits){(uint64_t)used.ru_majflt + (uint64_t)used.ru_inblock, 0};
+}
+
+/* No call reads from memory only. */
+bool mmk_os_file_read_cached(mmk_handle file, uint64_t offset, void *buffer, size_t length_bytes) {
+    (void)file, (void)offset, (void)buffer, (void)length_bytes;
+    return false;
 }
 
 int mmk__os_memory_file(void) {

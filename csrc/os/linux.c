@@ -69,16 +69,19 @@ struct cachestat_v0 {
     uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted;
 };
 
+enum { NO_WAIT = 0x08 }; /* RWF_NOWAIT of <linux/fs.h>, Linux 4.14 */
+
 uint64_t mmk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
 bool mmk_os_on_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
 
-uint64_t mmk_os_thread_reads(void) {
+mmk_os_waits mmk_os_thread_waits(void) {
     /* ru_majflt counts faults that had to read, ru_inblock what was asked of block devices, also
      * ahead of its use; filesystems without a block device count only the former. */
     struct rusage used;
     if (getrusage(RUSAGE_THREAD, &used) != 0)
-        return MMK_READS_UNKNOWN;
-    return (uint64_t)used.ru_majflt + (uint64_t)used.ru_inblock;
+        return (mmk_os_waits){MMK_READS_UNKNOWN, 0};
+    return (mmk_os_waits){(uint64_t)used.ru_majflt + (uint64_t)used.ru_inblock,
+                          (uint64_t)used.ru_minflt};
 }
 
 int mmk__os_memory_file(void) {
@@ -86,6 +89,19 @@ int mmk__os_memory_file(void) {
 }
 
 /* --- files ----------------------------------------------------------------------------------- */
+
+bool mmk_os_file_read_cached(mmk_handle file, uint64_t offset, void *buffer, size_t length_bytes) {
+#ifdef SYS_preadv2
+    /* Linux 4.14. By number, for the C library has it only since glibc 2.26; the offset comes in two
+     * longs, of which one is enough where they have 64 bits. */
+    struct iovec whole = {buffer, length_bytes};
+    long low = (long)offset, high = (long)(offset >> 4 * sizeof(long) >> 4 * sizeof(long));
+    return syscall(SYS_preadv2, (int)file, &whole, 1, low, high, NO_WAIT) == (long)length_bytes;
+#else
+    (void)file, (void)offset, (void)buffer, (void)length_bytes;
+    return false;
+#endif
+}
 
 int mmk__os_open_beneath(const char *path, const char *directory, int flags) {
     int root = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -24,10 +24,14 @@ size_t mmk_os_granularity_bytes(void); /* of file offsets and of mapping address
 uint64_t mmk_os_thread_id(void);       /* async-signal-safe; never 0 */
 bool mmk_os_on_main_thread(void);      /* async-signal-safe */
 void mmk_os_yield(void);               /* async-signal-safe */
-/* A count that grows when the calling thread starts a read or waits for one; MMK_READS_UNKNOWN where
- * the system does not tell. */
+/* What held the calling thread up so far. */
+typedef struct {
+    uint64_t reads;  /* grows when it starts a read or waits for one; MMK_READS_UNKNOWN where the
+                        system does not tell */
+    uint64_t faults; /* pages that were in memory, but not yet mapped; 0 where nobody tells */
+} mmk_os_waits;
 #define MMK_READS_UNKNOWN UINT64_MAX
-uint64_t mmk_os_thread_reads(void);
+mmk_os_waits mmk_os_thread_waits(void);
 /* Has the three called around every fork; nothing where processes do not fork. */
 void mmk_os_on_fork(void (*before)(void), void (*in_parent)(void), void (*in_child)(void));
 
@@ -45,6 +49,9 @@ void mmk_os_file_close(mmk_handle file);
 mmk_status mmk_os_file_inspect(mmk_handle file, mmk_file_info *info);
 mmk_status mmk_os_file_size(mmk_handle file, uint64_t *size_bytes); /* of a regular file */
 mmk_status mmk_os_file_resize(mmk_handle file, uint64_t size_bytes);
+/* Reads all of a few bytes, if they are in memory; false if not, or if the system cannot tell
+ * without waiting for them. */
+bool mmk_os_file_read_cached(mmk_handle file, uint64_t offset, void *buffer, size_t length_bytes);
 /* Reserves blocks for a range; neither the file's size nor its bytes change. */
 mmk_status mmk_os_file_allocate(mmk_handle file, uint64_t offset, uint64_t length_bytes);
 /* To the medium: fsync, F_FULLFSYNC, FlushFileBuffers. */

@@ -121,7 +121,13 @@ uint64_t mmk_os_thread_id(void) { return GetCurrentThreadId(); }
 void mmk_os_yield(void) { SwitchToThread(); }
 
 /* There are counts of page faults, but none that tells soft ones from reads. */
-uint64_t mmk_os_thread_reads(void) { return MMK_READS_UNKNOWN; }
+mmk_os_waits mmk_os_thread_waits(void) { return (mmk_os_waits){MMK_READS_UNKNOWN, 0}; }
+
+/* No call reads from memory only. */
+bool mmk_os_file_read_cached(mmk_handle file, uint64_t offset, void *buffer, size_t length_bytes) {
+    (void)file, (void)offset, (void)buffer, (void)length_bytes;
+    return false;
+}
 
 /* Windows knows no main thread; Python means the one that the process began with, the oldest. */
 static DWORD oldest_thread(void) {

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include "mmk/gather.h"
+#include "os/os.h"
 
 static const mmk_path_char *const path = PATH("gather.bin");
 
@@ -123,12 +124,90 @@ static void test_rows_of_a_cold_file(void) {
     close_region(region);
 }
 
+#ifdef __linux__
+/* 64 KiB from row to row: what one fault maps beside the page that it is of. */
+enum { APART = 1 << 16, APART_COUNT = 2000 };
+
+/* A file of as many rows, of which the pages are in memory, each by itself. */
+static mmk_file file_of_rows_apart(void) {
+    mmk_file file = fresh_file(path, 0);
+    REQUIRE_EQ(mmk_os_file_resize(file.handle, (uint64_t)APART_COUNT * APART), MMK_OK);
+    for (uint64_t i = 0; i < APART_COUNT; i++) {
+        uint64_t row = i * i + 1;
+        REQUIRE_EQ(mmk_os_file_write(file.handle, i * APART + 40, &row, sizeof row), MMK_OK);
+    }
+    REQUIRE_EQ(mmk_os_file_inspect(file.handle, &file.info), MMK_OK);
+    return file;
+}
+
+static bool faults_at_every_row(void) {
+    mmk_region_options options = options_for(MMK_MODE_READ);
+    mmk_file file;
+    REQUIRE_EQ(mmk_file_open(path, NULL, 0, &file), MMK_OK);
+    mmk_region *region = new_region();
+    REQUIRE_EQ(mmk_region_open(region, &file, &options), MMK_OK);
+    uint64_t before = mmk_os_thread_waits().faults;
+    unsigned sum = 0;
+    for (size_t i = 0; i < APART_COUNT; i++)
+        sum += region->data[i * APART + 40];
+    uint64_t faults = mmk_os_thread_waits().faults - before;
+    CHECK(sum > 0);
+    close_region(region);
+    return faults >= APART_COUNT;
+}
+
+/* In random order, and the first ones twice; with a row more that is not in memory. */
+static void test_rows_are_read_where_each_would_be_mapped(void) {
+    static int64_t rows[APART_COUNT + 1];
+    static uint64_t out[APART_COUNT + 1];
+    for (size_t i = 0; i < APART_COUNT; i++)
+        rows[i] = (int64_t)(i * 1237 % APART_COUNT);
+    static const mmk_mode modes[] = {MMK_MODE_READ, MMK_MODE_WRITE, MMK_MODE_COPY};
+    for (size_t m = 0; m < 3; m++) {
+        mmk_file file = file_of_rows_apart();
+        bool apart = faults_at_every_row();
+        uint64_t word;
+        bool readable = mmk_os_file_read_cached(file.handle, 40, &word, sizeof word);
+        CHECK(!readable || word == 1);
+        mmk_region_options options = options_for(modes[m]);
+        mmk_region *region = new_region();
+        REQUIRE_EQ(mmk_region_open(region, &file, &options), MMK_OK);
+        if (modes[m] == MMK_MODE_COPY)
+            region->data[7 * APART + 40] = 99;
+        mmk_gather job = job_of(40, APART, 8, APART_COUNT, rows, APART_COUNT, (unsigned char *)out);
+        CHECK_EQ(mmk_region_gather(region, &job), MMK_OK);
+        bool right = true;
+        for (size_t i = 0; i < APART_COUNT; i++) {
+            uint64_t row = (uint64_t)(rows[i] * rows[i] + 1);
+            if (modes[m] == MMK_MODE_COPY && rows[i] == 7)
+                row = 99;
+            right = right && out[i] == row;
+        }
+        CHECK(right);
+        size_t read = atomic_load(&region->rows_read);
+        if (modes[m] == MMK_MODE_COPY) /* whose bytes are not the file's */
+            CHECK_EQ(read, 0);
+        else if (apart && readable)
+            CHECK(read > APART_COUNT / 4 && read < APART_COUNT);
+        /* Not for ever: pages that are mapped are faster in the long run. */
+        for (int turn = 0; turn < 20; turn++)
+            CHECK_EQ(mmk_region_gather(region, &job), MMK_OK);
+        size_t pages = (size_t)APART_COUNT * APART / mmk_os_page_bytes();
+        CHECK(atomic_load(&region->rows_read) <= pages / 8 + 512);
+        close_region(region);
+    }
+}
+#endif
+
 int main(void) {
     test_bad_indices_are_found();
     test_rows_of_every_width();
     test_arrays_outside_the_region_are_refused();
     test_told_to_stop();
     test_rows_of_a_cold_file();
+#ifdef __linux__
+    test_rows_are_read_where_each_would_be_mapped();
+#endif
     remove_file(path);
     DONE("tests/c/test_gather");
 }

@@ -1,5 +1,7 @@
 """Rows by index from a file that fails: reported, precisely, in whatever thread."""
 
+import sys
+
 import pytest
 
 from . import victim
@@ -31,6 +33,60 @@ def test_gather_from_truncated_file_raises_fault(file, threads):
         """,
         file,
         threads,
+    )
+
+
+# 64 KiB from row to row, which no page fault maps together: where the system can, such rows are
+# read from the file after the first few hundred.
+APART = """
+    import mmapkit.gather as gathering
+    gathering.THREADS_FROM_S = 1e9
+    APART, COUNT = 1 << 16, 2000
+    path = args[0]
+    with open(path, "wb") as made:
+        made.truncate(APART * COUNT)
+        for row in range(COUNT):
+            made.seek(row * APART)
+            made.write(row.to_bytes(8, "little"))
+    rows = np.arange(COUNT) * (APART // 8)
+"""
+
+
+def test_gather_of_rows_apart_from_truncated_file_raises_fault(file):
+    victim.survive(
+        APART
+        + """
+    with mk.open_array(path, dtype="<u8") as a:
+        assert (a.gather(rows) == np.arange(COUNT)).all()
+    with mk.open_array(path, dtype="<u8") as a:
+        cut(path, APART * 1500)
+        require_fault(fault_of(a.gather, rows), path, APART * 1500)
+        assert (a.gather(rows[:1500]) == np.arange(1500)).all()
+        for _ in range(3):
+            fault_of(a.gather, rows)
+        """,
+        file,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="handles are not descriptors")
+@pytest.mark.parametrize("reused", [False, True])
+def test_gather_of_rows_apart_after_the_descriptor_was_closed(file, reused):
+    victim.survive(
+        APART
+        + """
+    with mk.open_array(path, dtype="<u8") as a:
+        number = a.mapping.fileno()
+        os.close(number)
+        if args[1] == "True":
+            with open(path + ".other", "wb") as other:
+                other.write(b"x" * (APART * COUNT))
+            assert os.open(path + ".other", os.O_RDWR) == number
+        for _ in range(3):
+            assert (a.gather(rows) == np.arange(COUNT)).all()
+        """,
+        file,
+        reused,
     )
 
 

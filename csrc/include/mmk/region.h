@@ -92,6 +92,8 @@ typedef struct mmk_region {
     atomic_bool lost_writes;     /* a write-back failed: sticks until the file is opened again */
     atomic_bool known_short;     /* the file is shorter than the region, and that has been noted */
 
+    _Atomic size_t rows_read;    /* that gathers took from the file instead of mapping their pages */
+
     mmk_fault_record faults;
 } mmk_region;
 
