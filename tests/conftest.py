@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,10 @@ settings.load_profile("mmapkit")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "reserve: needs a file to be mapped with reserve=")
+    # What a shell starts in the background ignores Ctrl-C, and so do its children: tests that send
+    # it would wait for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.cache
