@@ -44,8 +44,8 @@ mmk_status mmk_os_name_leads_to(const mmk_path_char *path, mmk_handle file, bool
                                FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
                                OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
     if (there == INVALID_HANDLE_VALUE) {
-        DWORD code = GetLastError();
-        return code == ERROR_FILE_NOT_FOUND ? MMK_OK : failure();
+        mmk_status status = failure();
+        return status == ERROR_FILE_NOT_FOUND || status == ERROR_PATH_NOT_FOUND ? MMK_OK : status;
     }
     mmk_identity one, other;
     mmk_status status = mmk_os_file_identify((mmk_handle)there, &one);
