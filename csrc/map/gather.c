@@ -13,9 +13,9 @@
  *    less time than the device needs for the rest of that queue: it never runs dry.
  * 4. Mapping a page that is in memory takes a fault, of 2 to 9 us with its neighbours (of 64 KiB, or
  *    of a larger folio); reading a few bytes of it takes 0.8 us, in any number of threads at once.
- *    A row that is mapped takes 0.02 us. So rows are read while nearly every one of them faults,
- *    until they have cost about as much as mapping everything would have: whoever goes on gathering
- *    gets pages that are mapped, and nobody pays more than twice for not knowing who will.
+ *    A row that is mapped takes 0.02 us. Nobody knows how many are still to come, so rows are read
+ *    while nearly every one of them faults, until that has cost about as much as mapping everything
+ *    would have, 64 KiB at a time: whoever goes on gathering gets pages that are mapped.
  */
 #include <stdlib.h>
 #include <string.h>
