@@ -148,7 +148,10 @@ def test_position_of_the_bad_index_is_named(a):
         (["a"], TypeError, "integers, not <U1"),
         ([True] * 100, TypeError, "flatnonzero"),
         ([1 << 63], IndexError, "9223372036854775808"),
-        ([1 << 70], TypeError, "integers, not object"),
+        ([5, 1 << 70], IndexError, f"index {1 << 70} at position 1 is out of range for 100"),
+        ([[5, -(1 << 70)]], IndexError, rf"index {-(1 << 70)} at position \(0, 1\) is out of"),
+        (1 << 70, IndexError, f"index {1 << 70} is out of range for 100"),
+        ([object()], TypeError, "integers, not object"),
         (None, TypeError, "integers, not object"),
     ],
 )

@@ -193,7 +193,7 @@ def test_beneath_refuses_every_way_out(tmp_path):
     (root / "link").symlink_to(secret)
     (root / "up").symlink_to("..")
     for name in ("../secret", str(secret), "link", "up/secret", "/etc/passwd"):
-        with pytest.raises(OSError, match="beneath"):
+        with pytest.raises(OSError, match=r"leads out of .*beneath"):
             mk.open(name, beneath=root)
     with pytest.raises(OSError, match="beneath"):
         mk.open("../new", "x+", size=1, beneath=root)

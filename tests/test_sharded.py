@@ -198,6 +198,22 @@ def test_rows_of_one_shard_are_views(s):
     assert s.shards[0][2, 1] == 77
 
 
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="DLPack 1.0 came with numpy 2.1"
+)
+def test_dlpack(s, files):
+    assert s.__dlpack_device__() == np.asarray(s).__dlpack_device__()
+    whole = np.from_dlpack(s)
+    same(whole, files[1])
+    assert np.shares_memory(whole, s[:3]) is s.contiguous
+    if s.contiguous:
+        assert np.shares_memory(np.from_dlpack(s, copy=False), whole)
+    else:
+        with pytest.raises(BufferError, match="not contiguous"):
+            np.from_dlpack(s, copy=False)
+    assert not np.shares_memory(np.from_dlpack(s, copy=True), s[:3])
+
+
 def test_whole_array(s, files):
     whole = np.asarray(s)
     same(whole, files[1])

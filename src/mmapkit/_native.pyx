@@ -4,7 +4,7 @@ No loops and no policy: those are in csrc/map (C) and in mapping.py (Python).
 """
 
 import os as _os
-from errno import EIO as _EIO
+from errno import EIO as _EIO, EXDEV as _EXDEV
 
 from mmapkit import errors as _errors
 
@@ -227,7 +227,10 @@ cdef class Region(Visited):
         if self.path and not _os.path.isabs(self.path):  # "" would become the directory
             self.path = _os.path.abspath(self.path)
         if status != MMK_OK:
-            raise self._access_error(status, "" if beneath is None else f"beneath {beneath!r}")
+            what = "" if beneath is None else f"beneath {beneath!r}"
+            if beneath is not None and status == _EXDEV:  # openat2(2): RESOLVE_BENEATH
+                what = f"it leads out of {beneath!r}, beneath which it has to stay"
+            raise self._access_error(status, what)
         return 0
 
     cdef object _access_error(self, mmk_status status, str what):

@@ -199,21 +199,6 @@ class MappedArray(BufferProxy, Closing, Awaiting, Operators):
 
     # --- for numpy and others -----------------------------------------------------------------
 
-    def __dlpack__(self, **how: Any) -> Any:
-        """Export the elements as a DLPack capsule, without copying; parameters as numpy's.
-
-        Raises
-        ------
-        BufferError
-            If the array is read-only and the consumer cannot say that it will not write (DLPack
-            before 1.0); if the dtype has no counterpart.
-        """
-        return self[...].__dlpack__(**how)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """Tell the DLPack device: the CPU."""
-        return self._view.__dlpack_device__()
-
     def to_dask(self, chunks: Any = "auto") -> Any:
         """Return a lazy Dask array over the file; its tasks carry a reference, not bytes.
 
@@ -275,9 +260,10 @@ class MappedArray(BufferProxy, Closing, Awaiting, Operators):
                     "cannot store: the array's memory is read-only, by protect('r') or because it "
                     "was loaded from a file that was opened with mode 'r'"
                 )
+            in_place = "'r+', or with " if registry.allows(self._layout.format, "r+") else ""
             raise TypeError(
                 f"cannot store into {self.path!r}: it was opened with mode {self.mode!r}; open it "
-                "with mode 'r+', or with 'c' for changes that are not written"
+                f"with mode {in_place}'c' for changes that are not written"
             )
 
     def _raise_if_lost(self, found: Any) -> None:

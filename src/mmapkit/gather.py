@@ -76,23 +76,28 @@ def indices_of(indices: npt.ArrayLike, length: int, path: str | None) -> Rows:
     where = "" if path is None else f" ({path!r})"
     if given.dtype == np.bool_:
         raise TypeError("rows are picked by indices, not by a mask: np.flatnonzero(mask)")
+    if given.dtype == np.object_:  # of ints, if one is too large for any dtype
+        for i, index in enumerate(given.flat):
+            if isinstance(index, int) and not -length <= index < length:
+                raise _out_of_range(index, i, given.shape, length, where)
     if given.dtype.kind not in "iu" and given.size:
         raise TypeError(f"indices must be integers, not {given.dtype}")
     if given.dtype.kind == "u" and given.size and int(given.max()) > np.iinfo(np.int64).max:
-        raise IndexError(f"index {given.max()} is out of range for {length} rows{where}")
+        most = int(given.argmax())
+        raise _out_of_range(given.flat[most], most, given.shape, length, where)
     rows = np.ascontiguousarray(given, np.int64).reshape(given.shape)
     bad = find_bad_row(rows, length)
     if bad >= 0:
-        place = "" if rows.ndim == 0 else f" at position {_place(bad, rows.shape)}"
-        raise IndexError(
-            f"index {rows.reshape(-1)[bad]}{place} is out of range for {length} rows{where}"
-        )
+        raise _out_of_range(rows.reshape(-1)[bad], bad, rows.shape, length, where)
     return rows
 
 
-def _place(position: int, shape: tuple[int, ...]) -> str:
-    found = tuple(int(i) for i in np.unravel_index(position, shape))
-    return str(found[0] if len(found) == 1 else found)
+def _out_of_range(
+    index: int, position: int, shape: tuple[int, ...], length: int, where: str
+) -> IndexError:
+    found = tuple(int(i) for i in np.unravel_index(position, shape)) if shape else ()
+    place = f" at position {found[0] if len(found) == 1 else found}" if found else ""
+    return IndexError(f"index {index}{place} is out of range for {length} rows{where}")
 
 
 def checked_out(

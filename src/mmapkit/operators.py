@@ -95,6 +95,29 @@ class Operators(NDArrayOperatorsMixin):
             return self._checked(whole.astype(dtype))
         return self._checked(whole.copy()) if copy and not whole.flags.owndata else whole
 
+    def __dlpack__(self, **how: Any) -> Any:
+        """Export the elements as a DLPack capsule; parameters as numpy's.
+
+        Without copying, unless it is asked to or they do not lie in one piece.
+
+        Raises
+        ------
+        BufferError
+            If the array is read-only and the consumer cannot say that it will not write (DLPack
+            before 1.0); if the dtype has no counterpart. With ``copy=False``, if the elements do
+            not lie in one piece.
+        """
+        if how.get("copy") is False:
+            try:
+                self._require_one_piece()
+            except ValueError as error:
+                raise BufferError(str(error)) from None
+        return self[...].__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Tell the DLPack device: the CPU, which is the first kind and has no number."""
+        return 1, 0
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """Compute on the elements (NEP 13); results are ndarrays, unless ``out`` is in a file."""
         out, where = kwargs.get("out", ()), kwargs.get("where", True)

@@ -91,6 +91,11 @@ def resolve(member: Member) -> Layout | Unmapped:
     return member() if not isinstance(member, (Layout, Unmapped)) else member
 
 
+def allows(name: str, mode: str) -> bool:
+    """Tell whether files of a format can be opened so; raw files, which have none, can."""
+    return all(mode in format.modes for format in _formats if format.name == name)
+
+
 def require_mode(format: Format, mode: str, path: str | None) -> None:
     """Raise ValueError if the format's files cannot be opened so."""
     if mode not in format.modes:

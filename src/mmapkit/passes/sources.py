@@ -111,7 +111,7 @@ def _row_lie(layout: Layout, start: int, axis: Any = 0) -> Lie:
     if len(shape) > 1 and axis != (0 if order == "C" else len(shape) - 1):
         raise ValueError(
             f"in order {order!r}, blocks along axis {axis} are scattered over the whole file: "
-            f"use blocks(axis={'-1' if order == 'F' else '0'})"
+            f"a.blocks(axis={'-1' if order == 'F' else '0'}) follows it"
         )
     others = shape[:axis] + shape[axis + 1 :]
     low, high = span_of(others, dtype.itemsize, strides and strides[:axis] + strides[axis + 1 :])
