@@ -179,8 +179,7 @@ def begin_writing(locks: Locks, timeout: float | None) -> None:
         If the filesystem has no locks.
     """
     try:
-        if not _begin_both(locks, QUEUE, WRITER):
-            _wait_for_both(locks, QUEUE, WRITER, timeout, "the turn to write", WRITER)
+        _take_both(locks, QUEUE, WRITER, timeout, "the turn to write", WRITER)
         locks.unlock(QUEUE)
     except BaseException:
         _give_back(locks, QUEUE, WRITER)
@@ -255,8 +254,7 @@ def begin_applying(locks: Locks, timeout: float | None) -> None:
         As for `begin_writing()`, with the processes that read.
     """
     try:
-        if not _begin_both(locks, GATE, READERS):
-            _wait_for_both(locks, GATE, READERS, timeout, "the end of reading()", READERS)
+        _take_both(locks, GATE, READERS, timeout, "the end of reading()", READERS)
     except BaseException:
         _give_back(locks, READERS, GATE)
         raise
@@ -273,25 +271,18 @@ def end_applying(locks: Locks) -> None:
 # --- waiting --------------------------------------------------------------------------------------
 
 
-def _begin_both(locks: Locks, first: int, second: int) -> bool:
-    """Take two locks exclusively, one after the other, where nobody is in the way."""
-    if not locks.try_exclusive(first):
-        return False
-    if locks.try_exclusive(second):
-        return True
-    locks.unlock(first)
-    return False
-
-
-def _wait_for_both(
+def _take_both(
     locks: Locks, first: int, second: int, timeout: float | None, what: str, kind: int
 ) -> None:
-    """Wait for the first, and then, holding it, for the second."""
-    start = time.monotonic()
-    locks.wait(lambda: locks.try_exclusive(first), timeout, what, kind)
-    if timeout is not None:
-        timeout = max(0.0, start + timeout - time.monotonic())
-    locks.wait(lambda: locks.try_exclusive(second), timeout, what, kind)
+    """Take two locks exclusively: wait for the first, and then, holding it, for the second."""
+    start = None
+    if not locks.try_exclusive(first):
+        start = time.monotonic()
+        locks.wait(lambda: locks.try_exclusive(first), timeout, what, kind)
+    if not locks.try_exclusive(second):
+        if start is not None and timeout is not None:
+            timeout = max(0.0, start + timeout - time.monotonic())
+        locks.wait(lambda: locks.try_exclusive(second), timeout, what, kind)
 
 
 def _give_back(locks: Locks, first: int, second: int) -> None:
