@@ -20,6 +20,7 @@ TITLE = "gather: rows of a large array, by index"
 ROW_BYTES = 8
 THREADS = 32
 DEVICE_DEPTH = 128
+PAGE_BYTES = 4096
 
 
 def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
@@ -28,7 +29,8 @@ def run(files: Files, helper: Any, effort: Effort) -> list[Comparison]:
     work = f"{len(index):,} random rows of {ROW_BYTES} bytes of {effort.big_bytes >> 20:,} MiB"
     return [
         *_mapped(path, index, work, effort),
-        *_fresh(path, index, work, effort),
+        *_fresh(path, index, f"{work}, warm, opened anew", effort),
+        *_page_by_page(path, index, work, effort),
         *_libraries(path, index, work, effort),
         *_cold(files, path, index, work, helper, effort),
     ]
@@ -103,7 +105,7 @@ def _mapped(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Co
 def _fresh(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Comparison]:
     return [
         compare(
-            f"{work}, warm, opened anew",
+            work,
             [
                 call("ours", "mk.open_array, a.gather(idx)", lambda: _ours(path, index)),
                 call("rival", "np.memmap[idx]", lambda: _memmap(path, index), target=2.0),
@@ -114,6 +116,20 @@ def _fresh(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Com
             rounds=effort.rounds,
         )
     ]
+
+
+def _page_by_page(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Comparison]:
+    """Warm as random reads or writes of single pages leave a file: each page is a folio of its own.
+    Reading from start to end makes large ones, which one fault maps as a whole."""
+    copy = path.with_suffix(".pages")
+    with path.open("rb") as source, copy.open("wb", buffering=0) as file:
+        while page := source.read(PAGE_BYTES):
+            file.write(page)
+        os.fsync(file.fileno())
+    try:
+        return _fresh(copy, index, f"{work}, warm in single pages, opened anew", effort)
+    finally:
+        copy.unlink()
 
 
 def _libraries(path: Path, index: np.ndarray, work: str, effort: Effort) -> list[Comparison]:
