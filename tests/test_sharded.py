@@ -17,6 +17,7 @@ import mmapkit as mk
 from mmapkit.passes import cuts
 
 from .effort import examples
+from .test_interop import numpy2
 
 np = pytest.importorskip("numpy")
 
@@ -198,9 +199,7 @@ def test_rows_of_one_shard_are_views(s):
     assert s.shards[0][2, 1] == 77
 
 
-@pytest.mark.skipif(
-    np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="DLPack 1.0 came with numpy 2.1"
-)
+@numpy2
 def test_dlpack(s, files):
     assert s.__dlpack_device__() == np.asarray(s).__dlpack_device__()
     whole = np.from_dlpack(s)
