@@ -60,6 +60,15 @@ def recover(path, say):
     say(recovered=True)
 
 
+def readings(path, say):
+    """Sections of a reader, beside a writer's journal."""
+    with mk.open(path, "r+") as m, mk.open(path) as reader:
+        commit(m, 0, count_of(m, 0) + 1)
+        for n in range(COMMITS):
+            with reader.reading():
+                say(read=n)
+
+
 def misled(path, say):
     """The same as `session`, by somebody who meets errors, tries again, and believes successes."""
     try:
@@ -125,7 +134,8 @@ def stubborn(path, say):
 
 
 WORKS = {
-    work.__name__: work for work in (session, one_commit, interrupt, recover, misled, stubborn)
+    work.__name__: work
+    for work in (session, one_commit, interrupt, recover, readings, misled, stubborn)
 }
 
 
@@ -151,7 +161,7 @@ def warm_up():
     """Do the works once, so that nothing is left to import."""
     with tempfile.TemporaryDirectory() as folder:
         path = make(Path(folder) / "data")
-        for work in (session, one_commit, recover, stubborn, misled):
+        for work in (session, one_commit, recover, readings, stubborn, misled):
             work(str(path), lambda **what: None)
     gc.collect()
 

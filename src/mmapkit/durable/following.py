@@ -38,20 +38,14 @@ class Following:
         Up to where it was applied then.
     """
 
-    def __init__(self, file: File, data: File, found: os.stat_result) -> None:
-        """Take over an open journal, of which `os.stat()` told a moment ago; JournalError if it
-        belongs to another file than `data`."""
+    def __init__(self, file: File, data: File) -> None:
+        """Take over an open journal; JournalError if it belongs to another file than `data`."""
         self.file = file
-        self._found = found
         self._heads = file.read(0, _HEADS_BYTES)
         self._marker = b""  # at the tail, when it was last applied
         self.slot = slot_of(file, file.path)
         require_same_file(self.slot, data, file.path)
         self.tail = frames.tail_of(self.slot)
-
-    def is_found(self, now: os.stat_result) -> bool:
-        """Whether it is this one: no other has its number while it is open."""
-        return now.st_ino == self._found.st_ino and now.st_dev == self._found.st_dev
 
     def is_applied(self) -> bool:
         """Look whether everything is in the data file; if not, somebody died on the way."""
@@ -84,20 +78,17 @@ def _same_heads(heads: bytes, others: bytes) -> bool:
 def following(known: Following | None, files: Files, path: str, data: File) -> Following | None:
     """Return the journal that lies at `path` now, if there is one: the known one, unless it was
     removed since."""
-    if known is None and not os.access(path, os.F_OK):  # sooner than an exception
+    if known is not None:
+        if files.leads_to(path, known.file):
+            return known
+    elif not os.access(path, os.F_OK):  # sooner than an exception
         return None
-    try:
-        now = os.stat(path)
-    except FileNotFoundError:
-        return None
-    if known is not None and known.is_found(now):
-        return known
     try:
         file = files.open(path, "r")
     except FileNotFoundError:  # its last user has just closed it
         return None
     try:
-        return Following(file, data, now)
+        return Following(file, data)
     except BaseException:
         file.close()
         raise
